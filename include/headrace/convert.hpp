@@ -1,0 +1,47 @@
+// convert: a checkpoint in one format and type becomes a new file in another, in bounded memory.
+//
+//   headrace::convert("model.safetensors", "model.gguf", {.type = headrace::DType::Q8_0});
+//
+// or in two steps, to look before it leaps:
+//
+//   headrace::Plan plan = headrace::plan_conversion("model.safetensors", "model.gguf", options);
+//   headrace::convert(plan);
+#pragma once
+
+#include <headrace/cancel.hpp>
+#include <headrace/plan.hpp>
+#include <headrace/progress.hpp>
+
+#include <cstdint>
+#include <filesystem>
+
+namespace headrace {
+
+/// Reads the input's header and decides everything; reads no tensor and writes nothing.
+/// Throws Error: io, format, budget as Checkpoint::open does; invalid_argument when neither `options.to` nor the
+/// output's suffix gives a format; unsupported when a tensor can't be held or made in the output's format.
+Plan plan_conversion(const std::filesystem::path& input, const std::filesystem::path& output,
+                     const ConvertOptions& options = {});
+
+struct ConvertReport {
+  std::uint64_t bytes_read = 0;     ///< of tensors
+  std::uint64_t bytes_written = 0;  ///< of the whole file
+  double seconds = 0;
+  std::uint64_t peak_budget = 0;  ///< most bytes of the budget that were held at once
+};
+
+/// Carries a plan out. The output appears under its name complete and flushed, or not at all.
+/// The bytes written depend on the plan alone: not on threads, memory or processor.
+/// Throws Error: conflict (the output exists and `force` is off, or it is the input), no_space and budget (before
+/// anything is converted), value, io, cancelled. Errors of workers reach the caller; of several, the earliest tensor's.
+ConvertReport convert(const Plan& plan, const ProgressCallback& on_progress = {}, const CancelToken& cancel = {});
+
+/// plan_conversion and convert in one.
+ConvertReport convert(const std::filesystem::path& input, const std::filesystem::path& output,
+                      const ConvertOptions& options = {}, const ProgressCallback& on_progress = {},
+                      const CancelToken& cancel = {});
+
+/// True when this build can make tensors of that type from floating-point ones.
+bool can_make(DType dtype) noexcept;
+
+}  // namespace headrace

@@ -1,0 +1,90 @@
+// Plan: what a conversion will do, tensor by tensor, before it does any of it.
+#pragma once
+
+#include <headrace/checkpoint.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace headrace {
+
+/// What to do with numbers that the wanted type can't represent: NaN or infinity in a tensor to be quantised,
+/// a finite number that a cast would turn into infinity or NaN.
+enum class Nonfinite : std::uint8_t {
+  refuse,  ///< stop with an Error(value) naming the tensor and its first such element
+  keep,    ///< take what the type's conversion makes of it
+};
+
+struct ConvertOptions {
+  std::optional<Format> to = {};   ///< output format; else by the output's suffix
+  std::optional<DType> type = {};  ///< type of every tensor that can take it; else each keeps its own
+  std::optional<std::string> architecture =
+      {};  ///< general.architecture of a GGUF output; else kept when the source has one
+  Nonfinite nonfinite = Nonfinite::refuse;
+  std::uint64_t memory = kDefaultMemory;  ///< budget in bytes: headers, plan and data in flight
+  unsigned threads = 0;                   ///< workers; 0: one per core
+  bool force = false;                     ///< replace an existing output
+};
+
+/// Why a tensor gets the type it gets.
+enum class Reason : std::uint8_t {
+  kept,             ///< no type was asked for
+  already,          ///< it has the type asked for
+  requested,        ///< the type asked for
+  not_float,        ///< integers, bools and complex numbers are never retyped
+  one_dimensional,  ///< a vector or scalar is too small to be worth quantising: F32
+  kept_wide,        ///< a vector of F64 stays as it is where vectors become F32
+  row_fallback,     ///< its rows are no whole number of blocks
+};
+
+/// One output tensor. A view into its Plan.
+struct PlannedTensor {
+  std::string_view name;
+  Shape shape;         ///< as the output will list it
+  Shape source_shape;  ///< as the source lists it; differs where ranks are merged or restored
+  DType from = DType::F32;
+  DType to = DType::F32;
+  Reason why = Reason::kept;
+  std::uint64_t source_bytes = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t offset = 0;  ///< of the first byte in the output file
+};
+
+/// The reason as a short phrase: "row of 100 isn't whole blocks of 32".
+std::string explain(const PlannedTensor& tensor, std::optional<DType> requested);
+
+/// An immutable plan, made from headers alone. It keeps its source open.
+/// Thread-safety: const members from any thread; copies share the same plan.
+class Plan {
+ public:
+  const std::filesystem::path& input() const noexcept;
+  const std::filesystem::path& output() const noexcept;
+  Format from() const noexcept;
+  Format to() const noexcept;
+  const ConvertOptions& options() const noexcept;
+
+  std::size_t size() const noexcept;
+  PlannedTensor operator[](std::size_t i) const noexcept;  ///< `i` below size(); in the order of the output's header
+
+  /// What the output's metadata will be.
+  const Metadata& metadata() const noexcept;
+  /// Everything that is dropped, reshaped or decided on the caller's behalf, a sentence each.
+  std::span<const std::string> notes() const noexcept;
+
+  std::uint64_t source_bytes() const noexcept;  ///< of all tensors
+  std::uint64_t header_bytes() const noexcept;  ///< of the output, up to its first tensor
+  std::uint64_t output_bytes() const noexcept;  ///< of the whole output file
+
+  struct Impl;
+  explicit Plan(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  const Impl& impl() const noexcept { return *impl_; }
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace headrace

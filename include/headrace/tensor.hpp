@@ -1,0 +1,39 @@
+// TensorInfo: what a checkpoint's header says about one tensor.
+#pragma once
+
+#include <headrace/dtype.hpp>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace headrace {
+
+/// Dimensions, outermost first (row-major, as torch and safetensors have them; GGUF files list them the other way
+/// round). Empty for a scalar.
+using Shape = std::span<const std::uint64_t>;
+
+/// "[4096, 11008]"; "[]" for a scalar.
+std::string to_string(Shape shape);
+
+/// How the stored bytes relate to the tensor's elements. The flow asks this before it reads.
+enum class Encoding : std::uint8_t {
+  plain,  ///< row-major, little-endian, nothing in between
+};
+
+/// One tensor of a checkpoint. A view: name and shape belong to the Checkpoint and live as long as it does.
+struct TensorInfo {
+  std::string_view name;
+  Shape shape;
+  std::uint64_t elements = 0;  ///< product of the shape; 1 for a scalar
+  std::uint64_t offset = 0;    ///< of the first byte, from the start of the file
+  std::uint64_t bytes = 0;
+  DType dtype = DType::F32;
+  Encoding encoding = Encoding::plain;
+
+  /// Elements per row: the innermost dimension, 1 for a scalar.
+  std::uint64_t row_elements() const noexcept { return shape.empty() ? 1 : shape.back(); }
+};
+
+}  // namespace headrace

@@ -1,0 +1,35 @@
+#include "plan/plan.hpp"
+
+#include <headrace/plan.hpp>
+
+namespace headrace {
+
+const std::filesystem::path& Plan::input() const noexcept { return impl_->source->path; }
+const std::filesystem::path& Plan::output() const noexcept { return impl_->output; }
+Format Plan::from() const noexcept { return impl_->source->header.format; }
+Format Plan::to() const noexcept { return impl_->to; }
+const ConvertOptions& Plan::options() const noexcept { return impl_->options; }
+std::size_t Plan::size() const noexcept { return impl_->tensors.size(); }
+const Metadata& Plan::metadata() const noexcept { return impl_->metadata; }
+std::span<const std::string> Plan::notes() const noexcept { return impl_->notes; }
+std::uint64_t Plan::source_bytes() const noexcept { return impl_->source_bytes; }
+std::uint64_t Plan::header_bytes() const noexcept { return impl_->layout.header.size(); }
+std::uint64_t Plan::output_bytes() const noexcept { return impl_->layout.file_bytes; }
+
+PlannedTensor Plan::operator[](std::size_t i) const noexcept {
+  const TensorInfo& from = impl_->source_of(static_cast<std::uint32_t>(i));
+  const TensorInfo& to = impl_->tensors[i];
+  PlannedTensor tensor;
+  tensor.name = to.name;
+  tensor.shape = to.shape;
+  tensor.source_shape = from.shape;
+  tensor.from = from.dtype;
+  tensor.to = to.dtype;
+  tensor.why = impl_->origins[i].why;
+  tensor.source_bytes = from.bytes;
+  tensor.bytes = to.bytes;
+  tensor.offset = to.offset;
+  return tensor;
+}
+
+}  // namespace headrace

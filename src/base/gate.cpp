@@ -1,0 +1,124 @@
+#include "base/gate.hpp"
+
+#include <headrace/bytes.hpp>
+#include <headrace/error.hpp>
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace headrace::base {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+std::span<std::byte> map(std::size_t bytes) {
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) throw Error(ErrorCode::budget, "the system has no " + format_bytes(bytes) + " of memory left");
+  return {static_cast<std::byte*>(at), bytes};
+}
+
+void unmap(std::span<std::byte> slab) noexcept { ::munmap(slab.data(), slab.size()); }
+
+}  // namespace
+
+Gate::Gate(std::uint64_t budget) : budget_(budget) {}
+
+Gate::~Gate() {
+  for (const auto slab : idle_) unmap(slab);
+}
+
+void Gate::Slab::reset() noexcept {
+  if (gate_) std::exchange(gate_, nullptr)->give_back(std::exchange(bytes_, {}));
+}
+
+Gate::Slab Gate::acquire(std::uint64_t bytes) {
+  std::unique_lock lock(mutex_);
+  if (bytes > budget_ - charged_) {
+    throw Error(ErrorCode::budget, "the memory budget is too small",
+                {.expected = "at least " + format_bytes(charged_ + bytes),
+                 .found = format_bytes(budget_),
+                 .hint = "raise --memory"});
+  }
+  const std::size_t size = (std::max<std::uint64_t>(bytes, 1) + kPage - 1) / kPage * kPage;
+  const std::uint64_t ticket = next_ticket_++;
+  std::span<std::byte> taken;
+  const auto leave = [&] {
+    ++serving_;
+    changed_.notify_all();
+  };
+  changed_.wait(lock, [&] { return serving_ == ticket; });  // those before are served or gone, whatever happens
+  try {
+    changed_.wait(lock, [&] { return poisoned_ || !(taken = try_take(size)).empty(); });
+  } catch (...) {
+    leave();
+    throw;
+  }
+  leave();
+  if (taken.empty()) throw Error(ErrorCode::cancelled, "cancelled");
+  return {this, taken};
+}
+
+// The best-fitting idle slab that doesn't waste more than half of itself.
+std::span<std::byte> Gate::take_idle(std::size_t bytes) {
+  auto best = idle_.end();
+  for (auto at = idle_.begin(); at != idle_.end(); ++at) {
+    if (at->size() < bytes || at->size() / 2 > bytes) continue;
+    if (best == idle_.end() || at->size() < best->size()) best = at;
+  }
+  if (best == idle_.end()) return {};
+  const std::span<std::byte> slab = *best;
+  idle_.erase(best);
+  return slab;
+}
+
+std::span<std::byte> Gate::try_take(std::size_t bytes) {
+  if (const auto slab = take_idle(bytes); !slab.empty()) return slab;
+  // A budget that isn't a multiple of the page must still admit a request for all of it.
+  const std::uint64_t limit = (budget_ + kPage - 1) / kPage * kPage;
+  while (charged_ + mapped_ + bytes > limit) {
+    if (idle_.empty()) return {};
+    unmap(idle_.back());
+    mapped_ -= idle_.back().size();
+    idle_.pop_back();
+  }
+  const std::span<std::byte> slab = map(bytes);
+  mapped_ += bytes;
+  peak_ = std::max(peak_, charged_ + mapped_);
+  return slab;
+}
+
+void Gate::give_back(std::span<std::byte> bytes) noexcept {
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(bytes);
+  changed_.notify_all();
+}
+
+void Gate::charge(std::uint64_t bytes, const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  if (bytes > budget_ || charged_ + mapped_ > budget_ - bytes) {
+    throw Error(ErrorCode::budget, what + " doesn't fit the memory budget",
+                {.expected = format_bytes(charged_ + bytes), .found = format_bytes(budget_), .hint = "raise --memory"});
+  }
+  charged_ += bytes;
+  peak_ = std::max(peak_, charged_ + mapped_);
+}
+
+void Gate::poison() noexcept {
+  const std::lock_guard lock(mutex_);
+  poisoned_ = true;
+  changed_.notify_all();
+}
+
+std::uint64_t Gate::available() const {
+  const std::lock_guard lock(mutex_);
+  return budget_ - charged_;
+}
+
+std::uint64_t Gate::peak() const {
+  const std::lock_guard lock(mutex_);
+  return peak_;
+}
+
+}  // namespace headrace::base

@@ -1,0 +1,132 @@
+#include "cli/dry_run.hpp"
+
+#include "cli/table.hpp"
+#include "cli/text.hpp"
+
+#include <headrace/bytes.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <vector>
+
+namespace headrace::cli {
+namespace {
+
+// How many tensors of one type the output will have.
+struct TypeTotal {
+  DType dtype = DType::F32;
+  std::uint64_t tensors = 0;
+  std::uint64_t bytes = 0;
+};
+
+// In the order of their first tensor.
+std::vector<TypeTotal> totals_by_type(const Plan& plan) {
+  std::vector<TypeTotal> totals;
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const PlannedTensor tensor = plan[i];
+    auto at =
+        std::find_if(totals.begin(), totals.end(), [&](const TypeTotal& total) { return total.dtype == tensor.to; });
+    if (at == totals.end()) at = totals.insert(at, TypeTotal{tensor.to});
+    ++at->tensors;
+    at->bytes += tensor.bytes;
+  }
+  return totals;
+}
+
+// A plan doesn't look at the output; the conversion would refuse to replace it.
+bool output_is_in_the_way(const Plan& plan) {
+  std::error_code ignored;
+  return !plan.options().force && std::filesystem::exists(plan.output(), ignored);
+}
+
+std::vector<std::string> all_notes(const Plan& plan) {
+  std::vector<std::string> notes(plan.notes().begin(), plan.notes().end());
+  if (output_is_in_the_way(plan)) {
+    notes.push_back("'" + plan.output().string() + "' exists: converting needs --force to replace it");
+  }
+  return notes;
+}
+
+void print_tensors(Output& out, const Plan& plan) {
+  constexpr std::array kColumns{Column{"tensor"},
+                                Column{"from"},
+                                Column{"to"},
+                                Column{"shape"},
+                                Column{"bytes", Align::right},
+                                Column{"offset", Align::right},
+                                Column{"why"}};
+  print_table(out, kColumns, plan.size(), [&](std::size_t i, Row& row) {
+    const PlannedTensor tensor = plan[i];
+    append_safe(row[0], tensor.name);
+    row[1] = name(tensor.from);
+    row[2] = name(tensor.to);
+    row[3] = to_string(tensor.shape);
+    if (!std::equal(tensor.shape.begin(), tensor.shape.end(), tensor.source_shape.begin(), tensor.source_shape.end())) {
+      row[3] += " from " + to_string(tensor.source_shape);
+    }
+    fmt::format_to(std::back_inserter(row[4]), "{}", tensor.bytes);
+    fmt::format_to(std::back_inserter(row[5]), "{}", tensor.offset);
+    row[6] = explain(tensor, plan.options().type);
+  });
+}
+
+}  // namespace
+
+void print_plan(Output& out, const Plan& plan) {
+  print_tensors(out, plan);
+  out.write("\n");
+  for (const std::string& note : all_notes(plan)) out.print("note: {}\n", safe(note));
+  out.print("tensors  {}\n", grouped(plan.size()));
+  for (const TypeTotal& total : totals_by_type(plan)) {
+    out.print("  {:<6} {} tensor{}, {}\n", name(total.dtype), grouped(total.tensors), total.tensors == 1 ? "" : "s",
+              format_bytes(total.bytes));
+  }
+  out.print("source   {} ({} bytes) of tensors, {}\n", format_bytes(plan.source_bytes()), grouped(plan.source_bytes()),
+            name(plan.from()));
+  out.print("output   {} ({} bytes), {}, header {}\n", format_bytes(plan.output_bytes()), grouped(plan.output_bytes()),
+            name(plan.to()), format_bytes(plan.header_bytes()));
+}
+
+void describe(JsonDocument& document, const Plan& plan) {
+  document.member("input", plan.input().string());
+  document.member("output", plan.output().string());
+  document.member("from", name(plan.from()));
+  document.member("to", name(plan.to()));
+  const std::optional<DType> type = plan.options().type;
+  document.member("type", type ? Json(name(*type)) : Json(nullptr));
+  document.member("tensor_count", plan.size());
+  document.member("source_bytes", plan.source_bytes());
+  document.member("header_bytes", plan.header_bytes());
+  document.member("output_bytes", plan.output_bytes());
+  document.begin_list("types");
+  for (const TypeTotal& total : totals_by_type(plan)) {
+    document.element({{"dtype", name(total.dtype)}, {"tensors", total.tensors}, {"bytes", total.bytes}});
+  }
+  document.end_list();
+}
+
+void print_plan_json(Output& out, const Plan& plan) {
+  JsonDocument document(out);
+  describe(document, plan);
+  document.member("notes", all_notes(plan));
+  document.begin_list("tensors");
+  for (std::size_t i = 0; i < plan.size() && !out.closed(); ++i) {
+    const PlannedTensor tensor = plan[i];
+    document.element({{"name", tensor.name},
+                      {"from", name(tensor.from)},
+                      {"to", name(tensor.to)},
+                      {"shape", tensor.shape},
+                      {"source_shape", tensor.source_shape},
+                      {"why", explain(tensor, plan.options().type)},
+                      {"source_bytes", tensor.source_bytes},
+                      {"bytes", tensor.bytes},
+                      {"offset", tensor.offset}});
+  }
+  document.end_list();
+  document.end();
+}
+
+}  // namespace headrace::cli

@@ -1,0 +1,58 @@
+// Codecs: runs of numbers of one element type become runs of another.
+//
+// Everything goes through float32, in tiles that stay in the first-level cache, so there is one decoder and one encoder
+// a type, not one a pair. float32 holds every value of every narrower type exactly; float64 is narrowed to it by
+// rounding to odd where a second, narrower rounding follows, so that the result is the one of a single rounding.
+// Integers are read for comparing only: those of more than 24 bits are rounded on the way.
+//
+// Bytes are little-endian and need no alignment. Every function is pure and may run on any thread; workers set the
+// floating-point mode (base/fpu.hpp) first, for a host program may have switched denormals off.
+#pragma once
+
+#include <headrace/dtype.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace headrace::codec {
+
+/// True for every type whose numbers `decode` can read: floats, integers, BOOL, and the block types so far.
+bool can_decode(DType dtype) noexcept;
+/// True for every type that `Transcoder` can make: F64 F32 F16 BF16 F8_E4M3 F8_E5M2 and the block types so far.
+bool can_encode(DType dtype) noexcept;
+
+/// Decodes `elements` numbers (a whole number of blocks) to float32, rounding to nearest even where float32 is
+/// narrower. `from` must satisfy can_decode.
+void decode(DType from, const std::byte* src, float* dst, std::size_t elements) noexcept;
+
+/// Encodes `elements` float32 numbers (a whole number of blocks). `to` must satisfy can_encode.
+void encode(DType to, const float* src, std::byte* dst, std::size_t elements) noexcept;
+
+/// An element that the target can't represent.
+struct BadValue {
+  std::size_t element;  ///< index in the run given to Transcoder::run
+  double value;
+};
+
+/// Converts runs of whole blocks from one type to another. Immutable; one may serve all threads.
+class Transcoder {
+ public:
+  /// `check`: look for NaN and infinity before quantising, and for finite numbers that a cast would make infinite or
+  /// NaN (infinity cast to F8_E4M3, which has none, counts too). NaN and infinity that a float cast keeps are fine.
+  /// Requires can_decode(from), can_encode(to).
+  Transcoder(DType from, DType to, bool check) noexcept;
+
+  /// Elements that a run must be a multiple of.
+  std::size_t granule() const noexcept;
+
+  /// Converts `elements` numbers, a multiple of granule(). `src` and `dst` must not overlap.
+  /// Returns the first bad value when checking and one is found; `dst` is then unspecified.
+  [[nodiscard]] std::optional<BadValue> run(const std::byte* src, std::byte* dst, std::size_t elements) const noexcept;
+
+ private:
+  DType from_, to_;
+  bool check_;
+};
+
+}  // namespace headrace::codec

@@ -1,0 +1,294 @@
+#include "flow/compare.hpp"
+
+#include "base/arena.hpp"
+#include "flow/crew.hpp"
+#include "flow/difference.hpp"
+#include "plan/shapes.hpp"
+
+#include <headrace/error.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace headrace::flow {
+namespace {
+
+// Pieces are cut by elements, not by memory, so that sums are added in one order whatever the budget is.
+constexpr std::uint64_t kPieceElements = std::uint64_t{1} << 17;
+constexpr std::uint64_t kPieceBytes = std::uint64_t{512} << 10;
+
+// Two runs of bytes to be held against each other.
+struct Pair {
+  std::uint64_t number = 0;
+  std::size_t task = 0;
+  std::uint64_t first = 0, count = 0;  // bytes or elements of the task
+};
+
+// A list of tasks, each `sizes[i]` long, cut into pairs of at most `most`.
+class PairQueue {
+ public:
+  PairQueue(std::vector<std::uint64_t> sizes, std::uint64_t most) : sizes_(std::move(sizes)), most_(most) {}
+
+  std::optional<Pair> next() {
+    const std::lock_guard lock(mutex_);
+    while (!stopped_ && task_ < sizes_.size() && first_ == sizes_[task_]) {
+      ++task_;
+      first_ = 0;
+    }
+    if (stopped_ || task_ == sizes_.size()) return std::nullopt;
+    const Pair pair{number_++, task_, first_, std::min(most_, sizes_[task_] - first_)};
+    first_ += pair.count;
+    return pair;
+  }
+
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+
+  /// No more pairs of the task being handed out, if it is `task`: one difference is enough.
+  void skip(std::size_t task) {
+    const std::lock_guard lock(mutex_);
+    if (task == task_ && task_ < sizes_.size()) first_ = sizes_[task_];
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::uint64_t> sizes_;
+  const std::uint64_t most_;
+  std::size_t task_ = 0;
+  std::uint64_t first_ = 0, number_ = 0;
+  bool stopped_ = false;
+};
+
+// The shapes that tensors have once those recorded in GGUF metadata are restored.
+class Shapes {
+ public:
+  explicit Shapes(const format::Header& header) : header_(header) {
+    if (header.format != Format::gguf) return;
+    for (std::size_t i = 0; i < header.metadata.size(); ++i) {
+      if (!header.metadata.key(i).starts_with(plan::kOriginalShape)) continue;
+      const auto at = header.tensors.find(header.metadata.key(i).substr(plan::kOriginalShape.size()));
+      if (!at) continue;
+      const auto shape = plan::original_shape(header.metadata.value(i), header.tensors.tensors()[*at].elements, arena_);
+      if (shape) restored_.emplace(*at, *shape);
+    }
+  }
+  Shape of(std::size_t tensor) const {
+    const auto at = restored_.find(tensor);
+    return at == restored_.end() ? header_.tensors.tensors()[tensor].shape : at->second;
+  }
+
+ private:
+  const format::Header& header_;
+  base::Arena arena_;
+  std::unordered_map<std::size_t, Shape> restored_;
+};
+
+// One comparison, from headers to figures.
+class Comparison {
+ public:
+  Comparison(const Checkpoint::Impl& first, const Checkpoint::Impl& second, const VerifyOptions& options,
+             const ProgressCallback& on_progress, const CancelToken& cancel)
+      : a_(first),
+        b_(second),
+        threads_(base::worker_count(options.threads)),
+        gate_(options.memory),
+        on_progress_(on_progress),
+        cancel_(cancel) {
+    gate_.charge(a_.memory() + b_.memory(), "the index of both files");
+  }
+
+  VerifyReport run() {
+    match_tensors();
+    report_.metadata_identical = same_metadata();
+    if (a_.file.size() == b_.file.size()) {
+      report_.files_identical = equal_bytes({{0, 0, a_.file.size()}}).front();
+    }
+    if (!report_.files_identical) {
+      find_identical();
+      measure();
+    }
+    return std::move(report_);
+  }
+
+ private:
+  struct Extent {
+    std::uint64_t a, b, bytes;
+  };
+  // A tensor on both sides, and its row in the report.
+  struct Both {
+    const TensorInfo *a, *b;
+    std::size_t row;
+  };
+
+  void match_tensors();
+  bool same_metadata() const;
+  std::vector<char> equal_bytes(const std::vector<Extent>& extents);
+  void find_identical();
+  void measure();
+  template <typename Work>
+  void work_through(PairQueue& queue, std::uint64_t total, const Work& work);
+
+  const Checkpoint::Impl& a_;
+  const Checkpoint::Impl& b_;
+  const unsigned threads_;
+  base::Gate gate_;
+  const ProgressCallback& on_progress_;
+  const CancelToken& cancel_;
+  VerifyReport report_;
+  std::vector<Both> both_;
+};
+
+void Comparison::match_tensors() {
+  const Shapes a_shapes(a_.header), b_shapes(b_.header);
+  const auto a_tensors = a_.header.tensors.tensors(), b_tensors = b_.header.tensors.tensors();
+  for (std::size_t i = 0; i < a_tensors.size(); ++i) {
+    const TensorInfo& a = a_tensors[i];
+    TensorComparison row{std::string(a.name), Match::only_in_first, a.dtype, a.dtype, a.elements, 0, 0};
+    if (const auto at = b_.header.tensors.find(a.name)) {
+      const TensorInfo& b = b_tensors[*at];
+      row.second = b.dtype;
+      const bool same_type = a.dtype == b.dtype;
+      if (!std::ranges::equal(a_shapes.of(i), b_shapes.of(*at))) {
+        row.match = Match::shape_differs;
+      } else if (!same_type && !comparable(a.dtype, b.dtype)) {
+        row.match = Match::type_differs;
+      } else {
+        row.match = Match::identical;
+        both_.push_back({&a, &b, report_.tensors.size()});
+      }
+    }
+    report_.tensors.push_back(std::move(row));
+  }
+  for (const TensorInfo& b : b_tensors) {
+    if (a_.header.tensors.find(b.name)) continue;
+    report_.tensors.push_back({std::string(b.name), Match::only_in_second, b.dtype, b.dtype, b.elements, 0, 0});
+  }
+}
+
+bool Comparison::same_metadata() const {
+  const Metadata &a = a_.header.metadata, &b = b_.header.metadata;
+  if (a.size() != b.size()) return false;
+  std::unordered_map<std::string_view, std::size_t> index;
+  for (std::size_t i = 0; i < b.size(); ++i) index.emplace(b.key(i), i);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const auto at = index.find(a.key(i));
+    if (at == index.end()) return false;
+    const MetadataValue mine = a.value(i), theirs = b.value(at->second);
+    if (mine.type() != theirs.type() || !std::ranges::equal(mine.bytes(), theirs.bytes())) return false;
+  }
+  return true;
+}
+
+template <typename Work>
+void Comparison::work_through(PairQueue& queue, std::uint64_t total, const Work& work) {
+  std::atomic<std::uint64_t> done{0};
+  const auto report = [&] {
+    if (on_progress_) on_progress_({.bytes_done = done, .bytes_total = total});
+  };
+  run_crew(
+      queue, [&](const Pair& pair) { done += work(pair); }, threads_, gate_, cancel_, report);
+  done = total;
+  report();
+}
+
+// Which of these extents hold the same bytes in both files.
+std::vector<char> Comparison::equal_bytes(const std::vector<Extent>& extents) {
+  std::vector<std::uint64_t> sizes;
+  std::uint64_t total = 0;
+  for (const Extent& extent : extents) {
+    sizes.push_back(extent.bytes);
+    total += extent.bytes;
+  }
+  PairQueue queue(std::move(sizes), kPieceBytes);
+  std::vector<std::atomic<char>> equal(extents.size());
+  for (auto& flag : equal) flag = 1;
+  work_through(queue, total, [&](const Pair& pair) {
+    const base::Gate::Slab slab = gate_.acquire(2 * pair.count);
+    const auto a = slab.bytes().first(pair.count), b = slab.bytes().subspan(pair.count, pair.count);
+    a_.file.read_at(extents[pair.task].a + pair.first, a);
+    b_.file.read_at(extents[pair.task].b + pair.first, b);
+    if (std::memcmp(a.data(), b.data(), pair.count) != 0) {
+      equal[pair.task] = 0;
+      queue.skip(pair.task);
+    }
+    return pair.count;
+  });
+  return {equal.begin(), equal.end()};
+}
+
+// Tensors of one type may be equal byte for byte; those that are not go on to measure().
+void Comparison::find_identical() {
+  std::vector<Extent> extents;
+  std::vector<Both> candidates, rest;
+  for (const Both& both : both_) {
+    if (both.a->dtype == both.b->dtype) {
+      extents.push_back({both.a->offset, both.b->offset, both.a->bytes});
+      candidates.push_back(both);
+    } else {
+      rest.push_back(both);
+    }
+  }
+  const std::vector<char> equal = equal_bytes(extents);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (equal[i]) continue;
+    if (comparable(candidates[i].a->dtype, candidates[i].b->dtype)) {
+      rest.push_back(candidates[i]);
+    } else {
+      report_.tensors[candidates[i].row].match = Match::type_differs;
+    }
+  }
+  both_ = std::move(rest);
+}
+
+void Comparison::measure() {
+  std::vector<std::uint64_t> sizes;
+  std::vector<std::vector<Difference>> parts(both_.size());
+  std::uint64_t total = 0, parts_bytes = 0;
+  for (std::size_t i = 0; i < both_.size(); ++i) {
+    sizes.push_back(both_[i].a->elements);
+    parts[i].resize((both_[i].a->elements + kPieceElements - 1) / kPieceElements);
+    parts_bytes += parts[i].size() * sizeof(Difference);
+    total += both_[i].a->bytes + both_[i].b->bytes;
+  }
+  gate_.charge(parts_bytes, "the sums of the comparison");
+  PairQueue queue(std::move(sizes), kPieceElements);
+  work_through(queue, total, [&](const Pair& pair) {
+    const TensorInfo &a = *both_[pair.task].a, &b = *both_[pair.task].b;
+    const std::size_t a_bytes = *bytes_of(a.dtype, pair.count), b_bytes = *bytes_of(b.dtype, pair.count);
+    const base::Gate::Slab slab = gate_.acquire(a_bytes + b_bytes);
+    const auto a_part = slab.bytes().first(a_bytes), b_part = slab.bytes().subspan(a_bytes, b_bytes);
+    a_.file.read_at(a.offset + *bytes_of(a.dtype, pair.first), a_part);
+    b_.file.read_at(b.offset + *bytes_of(b.dtype, pair.first), b_part);
+    parts[pair.task][pair.first / kPieceElements] =
+        difference(a.dtype, a_part.data(), b.dtype, b_part.data(), pair.count);
+    return a_bytes + b_bytes;
+  });
+  for (std::size_t i = 0; i < both_.size(); ++i) {
+    Difference sum;
+    for (const Difference& part : parts[i]) sum.add(part);
+    TensorComparison& row = report_.tensors[both_[i].row];
+    row.match = Match::compared;
+    row.max_error = sum.largest;
+    row.relative_rmse = sum.squared_error == 0 ? 0
+                        : sum.squared == 0     ? std::numeric_limits<double>::infinity()
+                                               : std::sqrt(sum.squared_error / sum.squared);
+  }
+}
+
+}  // namespace
+
+VerifyReport compare(const Checkpoint::Impl& first, const Checkpoint::Impl& second, const VerifyOptions& options,
+                     const ProgressCallback& on_progress, const CancelToken& cancel) {
+  return Comparison(first, second, options, on_progress, cancel).run();
+}
+
+}  // namespace headrace::flow

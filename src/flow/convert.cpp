@@ -1,0 +1,93 @@
+#include "flow/convert.hpp"
+
+#include "flow/crew.hpp"
+#include "flow/piece_worker.hpp"
+#include "flow/pieces.hpp"
+
+#include <headrace/error.hpp>
+
+#include <atomic>
+#include <chrono>
+
+namespace headrace::flow {
+namespace {
+
+// Counts what is done, in bytes of the source, from any thread.
+class Meter {
+ public:
+  explicit Meter(const Plan::Impl& plan) : plan_(plan) {}
+
+  void add(const Piece& piece) {
+    std::uint64_t bytes = 0;
+    if (piece.tensors.size() > 1) {
+      for (const std::uint32_t tensor : piece.tensors) bytes += plan_.source_of(tensor).bytes;
+    } else {
+      bytes = *bytes_of(plan_.source_of(piece.tensors.front()).dtype, piece.elements);
+    }
+    bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    if (piece.last) tensors_.fetch_add(piece.tensors.size(), std::memory_order_relaxed);
+  }
+
+  Progress read() const {
+    Progress progress;
+    progress.bytes_done = bytes_.load(std::memory_order_relaxed);
+    progress.bytes_total = plan_.source_bytes;
+    progress.tensors_done = tensors_.load(std::memory_order_relaxed);
+    progress.tensors_total = plan_.tensors.size();
+    return progress;
+  }
+
+ private:
+  const Plan::Impl& plan_;
+  std::atomic<std::uint64_t> bytes_{0}, tensors_{0};
+};
+
+void refuse_input_as_output(const Plan::Impl& plan) {
+  if (io::file_id(plan.output) == plan.source->file.id()) {
+    throw Error(ErrorCode::conflict, "the output is the input, perhaps through a link",
+                {.file = plan.output.string(), .hint = "choose another output"});
+  }
+}
+
+}  // namespace
+
+ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, const CancelToken& cancel) {
+  const auto start = std::chrono::steady_clock::now();
+  cancel.throw_if_cancelled();
+  refuse_input_as_output(plan);
+  const unsigned threads = base::worker_count(plan.options.threads);
+  base::Gate gate(plan.options.memory);
+  gate.charge(plan.source->memory(), "the index of " + plan.source->file.name());
+  gate.charge(plan.memory(), "the plan for " + plan.output.string());
+
+  format::Writer writer(plan.output, plan.tensors, plan.layout, plan.options.force);
+  const PieceSizes sizes = piece_sizes(gate.available(), threads);
+  PieceQueue queue(plan, sizes);
+  const PieceWorker worker(plan, gate, writer, sizes);
+  Meter meter(plan);
+  const auto report = [&](bool flushing) {
+    if (!on_progress) return;
+    Progress progress = meter.read();
+    progress.flushing = flushing;
+    on_progress(progress);
+  };
+  run_crew(
+      queue,
+      [&](const Piece& piece) {
+        worker.run(piece);
+        meter.add(piece);
+      },
+      threads, gate, cancel, [&] { report(false); });
+  report(true);
+  writer.commit();
+  report(false);
+
+  ConvertReport result;
+  result.bytes_read = plan.source_bytes;
+  result.bytes_written = plan.layout.file_bytes;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.peak_budget = gate.peak();
+  return result;
+}
+
+}  // namespace headrace::flow

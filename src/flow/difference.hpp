@@ -1,0 +1,29 @@
+// Difference: how far apart two runs of numbers are.
+#pragma once
+
+#include <headrace/dtype.hpp>
+
+#include <cstddef>
+#include <span>
+
+namespace headrace::flow {
+
+/// Sums over some elements of two tensors; those of several pieces add up.
+struct Difference {
+  double squared_error = 0;  // Σ (a − b)²
+  double squared = 0;        // Σ a²
+  double largest = 0;        // max |a − b|; infinity where just one side is NaN or they differ by infinity
+
+  /// Adding in the order of the pieces gives the same figures for any number of threads.
+  void add(const Difference& other) noexcept;
+};
+
+/// True when numbers of these types can be held against each other: both real or both whole, and known to the codecs.
+bool comparable(DType a, DType b) noexcept;
+
+/// Compares `elements` elements, a whole number of blocks on both sides. `a` is the truth. The types must be
+/// comparable.
+Difference difference(DType a_type, const std::byte* a, DType b_type, const std::byte* b,
+                      std::size_t elements) noexcept;
+
+}  // namespace headrace::flow

@@ -1,0 +1,125 @@
+#include "flow/piece_worker.hpp"
+
+#include "codec/codec.hpp"
+
+#include <headrace/error.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace headrace::flow {
+namespace {
+
+// Where the output's part of a slab begins: on a cache line of its own.
+std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+std::uint64_t at_element(const TensorInfo& tensor, std::uint64_t element) {
+  return *bytes_of(tensor.dtype, element);  // a part of a size that was checked
+}
+
+[[noreturn]] void refuse_value(const Plan::Impl& plan, const TensorInfo& from, DType to, std::uint64_t element,
+                               double value) {
+  const std::uint64_t block = element / info(from.dtype).block_elements * info(from.dtype).block_elements;
+  const bool quantised = is_block(to);
+  throw Error(ErrorCode::value,
+              quantised ? fmt::format("element {} can't be quantised", element)
+                        : fmt::format("element {} is outside the range of {}", element, name(to)),
+              {.file = plan.source->file.name(),
+               .tensor = std::string(from.name),
+               .offset = from.offset + at_element(from, block),
+               .expected = quantised ? "finite numbers" : "",
+               .found = fmt::format("{}", value),
+               .hint = quantised || !std::isfinite(value)
+                           ? "--nonfinite keep converts it all the same"
+                           : "--type bf16 or f32 has the range; --nonfinite keep converts it all the same"});
+}
+
+}  // namespace
+
+void PieceWorker::run(const Piece& piece) const {
+  if (piece.tensors.size() > 1) return run_together(piece);
+  const std::uint32_t tensor = piece.tensors.front();
+  if (plan_.source_of(tensor).dtype == plan_.tensors[tensor].dtype) return copy(piece);
+  convert(piece);
+}
+
+// Bytes that stay as they are: by the system if it can, else through one slab.
+void PieceWorker::copy(const Piece& piece) const {
+  const std::uint32_t tensor = piece.tensors.front();
+  const TensorInfo& from = plan_.source_of(tensor);
+  std::uint64_t first = at_element(from, piece.first_element);
+  std::uint64_t left = at_element(from, piece.first_element + piece.elements) - first;
+  if (left == 0 || writer_.copy_from(plan_.source->file, from.offset + first, tensor, first, left)) return;
+  const base::Gate::Slab slab = gate_.acquire(std::min(left, sizes_.converted));
+  while (left > 0) {
+    const auto part = slab.bytes().first(std::min<std::uint64_t>({left, slab.bytes().size(), sizes_.converted}));
+    plan_.source->file.read_at(from.offset + first, part);
+    writer_.write(tensor, first, part);
+    first += part.size();
+    left -= part.size();
+  }
+}
+
+void PieceWorker::convert(const Piece& piece) const {
+  const std::uint32_t tensor = piece.tensors.front();
+  const TensorInfo& from = plan_.source_of(tensor);
+  const TensorInfo& to = plan_.tensors[tensor];
+  const std::uint64_t from_first = at_element(from, piece.first_element);
+  const std::uint64_t to_first = at_element(to, piece.first_element);
+  const std::size_t in_bytes = at_element(from, piece.first_element + piece.elements) - from_first;
+  const std::size_t out_bytes = at_element(to, piece.first_element + piece.elements) - to_first;
+  if (piece.elements == 0) return;
+
+  const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + out_bytes);
+  const auto in = slab.bytes().first(in_bytes);
+  const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
+  plan_.source->file.read_at(from.offset + from_first, in);
+  transcode(tensor, piece.first_element, piece.elements, in, out);
+  writer_.write(tensor, to_first, out);
+}
+
+// Neighbours in source and output alike: one read, one write.
+void PieceWorker::run_together(const Piece& piece) const {
+  const TensorInfo& first_from = plan_.source_of(piece.tensors.front());
+  const TensorInfo& first_to = plan_.tensors[piece.tensors.front()];
+  const TensorInfo& last_from = plan_.source_of(piece.tensors.back());
+  const TensorInfo& last_to = plan_.tensors[piece.tensors.back()];
+  const std::size_t in_bytes = last_from.offset + last_from.bytes - first_from.offset;
+  const std::size_t out_bytes = last_to.offset + last_to.bytes - first_to.offset;
+  if (out_bytes == 0) return;
+
+  const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + out_bytes);
+  const auto in = slab.bytes().first(in_bytes);
+  const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
+  plan_.source->file.read_at(first_from.offset, in);
+  std::size_t filled = 0;
+  for (const std::uint32_t tensor : piece.tensors) {
+    const TensorInfo& from = plan_.source_of(tensor);
+    const TensorInfo& to = plan_.tensors[tensor];
+    const std::size_t at = to.offset - first_to.offset;
+    std::memset(out.data() + filled, 0, at - filled);  // padding; slabs hold what their last user left
+    transcode(tensor, 0, to.elements, in.subspan(from.offset - first_from.offset, from.bytes),
+              out.subspan(at, to.bytes));
+    filled = at + to.bytes;
+  }
+  writer_.write_run(piece.tensors, out);
+}
+
+void PieceWorker::transcode(std::uint32_t tensor, std::uint64_t first_element, std::uint64_t elements,
+                            std::span<const std::byte> in, std::span<std::byte> out) const {
+  const TensorInfo& from = plan_.source_of(tensor);
+  const TensorInfo& to = plan_.tensors[tensor];
+  if (from.dtype == to.dtype) {
+    if (!in.empty()) std::memcpy(out.data(), in.data(), in.size());
+    return;
+  }
+  const codec::Transcoder transcoder(from.dtype, to.dtype, plan_.options.nonfinite == Nonfinite::refuse);
+  if (const auto bad = transcoder.run(in.data(), out.data(), elements)) {
+    refuse_value(plan_, from, to.dtype, first_element + bad->element, bad->value);
+  }
+}
+
+}  // namespace headrace::flow

@@ -1,0 +1,96 @@
+#include "flow/pieces.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace headrace::flow {
+namespace {
+
+constexpr std::uint64_t kSmallest = std::uint64_t{64} << 10;
+constexpr std::uint64_t kLargest = std::uint64_t{1} << 20;  // input and output stay in a second-level cache
+constexpr std::uint64_t kCopied = std::uint64_t{8} << 20;
+constexpr std::uint64_t kWidestGap = 4096;  // padding that is cheaper to carry along than to skip
+constexpr std::size_t kLongestRun = 4096;   // tensors in a piece
+
+std::uint64_t end_of(const TensorInfo& tensor) { return tensor.offset + tensor.bytes; }
+
+// True when `b` follows `a` closely enough for both to be read or written in one go.
+bool follows(const TensorInfo& a, const TensorInfo& b) {
+  return b.offset >= end_of(a) && b.offset - end_of(a) < kWidestGap;
+}
+
+// Elements that a cut must be a multiple of: whole blocks on both sides.
+std::uint64_t granule_of(DType from, DType to) {
+  return std::lcm<std::uint64_t>(info(from).block_elements, info(to).block_elements);
+}
+
+}  // namespace
+
+PieceSizes piece_sizes(std::uint64_t available, unsigned threads) noexcept {
+  const std::uint64_t share = available / (2 * std::max(threads, 1U));  // two pieces a worker: none waits for memory
+  return {std::clamp(share, kSmallest, kLargest), kCopied};
+}
+
+std::optional<Piece> PieceQueue::next() {
+  const std::lock_guard lock(mutex_);
+  if (stopped_ || at_ == plan_.by_source.size()) return std::nullopt;
+  Piece piece;
+  const std::size_t run = element_ == 0 ? run_length() : 1;
+  if (run > 1) {
+    piece.tensors = std::span(plan_.by_source).subspan(at_, run);
+    piece.last = true;
+    at_ += run;
+  } else {
+    piece = cut_one(plan_.by_source[at_]);
+  }
+  piece.number = number_++;
+  return piece;
+}
+
+// Cuts the next piece off the tensor at at_.
+Piece PieceQueue::cut_one(std::uint32_t tensor) {
+  const TensorInfo& to = plan_.tensors[tensor];
+  const TensorInfo& from = plan_.source_of(tensor);
+  const std::uint64_t granule = granule_of(from.dtype, to.dtype);
+  const std::uint64_t granule_bytes = *bytes_of(from.dtype, granule) + *bytes_of(to.dtype, granule);
+  const std::uint64_t bytes = from.dtype == to.dtype ? 2 * sizes_.copied : sizes_.converted;
+  const std::uint64_t most = std::max<std::uint64_t>(bytes / granule_bytes, 1) * granule;
+
+  Piece piece;
+  piece.tensors = std::span(plan_.by_source).subspan(at_, 1);
+  piece.first_element = element_;
+  piece.elements = std::min(most, to.elements - element_);
+  element_ += piece.elements;
+  piece.last = element_ == to.elements;
+  if (piece.last) {
+    ++at_;
+    element_ = 0;
+  }
+  return piece;
+}
+
+// How many tensors from at_ on fit one piece together.
+std::size_t PieceQueue::run_length() const {
+  const auto& order = plan_.by_source;
+  const TensorInfo& first_from = plan_.source_of(order[at_]);
+  const TensorInfo& first_to = plan_.tensors[order[at_]];
+  std::size_t run = 0;
+  while (run < kLongestRun && at_ + run < order.size()) {
+    const TensorInfo& from = plan_.source_of(order[at_ + run]);
+    const TensorInfo& to = plan_.tensors[order[at_ + run]];
+    if (run > 0 &&
+        !(follows(plan_.source_of(order[at_ + run - 1]), from) && follows(plan_.tensors[order[at_ + run - 1]], to))) {
+      break;
+    }
+    if (end_of(from) - first_from.offset + end_of(to) - first_to.offset > sizes_.converted) break;
+    ++run;
+  }
+  return run;
+}
+
+void PieceQueue::stop() {
+  const std::lock_guard lock(mutex_);
+  stopped_ = true;
+}
+
+}  // namespace headrace::flow

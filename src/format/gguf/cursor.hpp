@@ -1,0 +1,43 @@
+// Cursor: a GGUF header's numbers and strings, one after the other, through a small window.
+#pragma once
+
+#include "io/byte_source.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace headrace::format::gguf {
+
+/// Reads forward only. Every read is checked against the end of the file; what is asked for beyond it throws
+/// Error(format) with the offset and `what` was being read.
+class Cursor {
+ public:
+  static constexpr std::size_t kWindow = std::size_t{64} << 10;
+
+  explicit Cursor(const io::ByteSource& source);
+
+  std::uint64_t position() const noexcept { return window_at_ + next_; }
+  std::uint64_t left() const noexcept { return size_ - position(); }
+
+  std::uint32_t u32(const char* what);
+  std::uint64_t u64(const char* what);
+  void read(std::span<std::byte> out, const char* what);
+
+  /// Throws Error(format) unless that many bytes are left.
+  void require(std::uint64_t bytes, const char* what) const;
+
+ private:
+  void fill();
+
+  const io::ByteSource& source_;
+  std::uint64_t size_;
+  std::unique_ptr<std::byte[]> window_;
+  std::uint64_t window_at_ = 0;        // offset of the window's first byte
+  std::size_t next_ = 0, filled_ = 0;  // in the window
+};
+
+}  // namespace headrace::format::gguf

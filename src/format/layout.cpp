@@ -1,0 +1,56 @@
+#include "format/layout.hpp"
+
+#include "format/gguf/header_writer.hpp"
+#include "format/name_index.hpp"
+#include "format/printable.hpp"
+#include "format/safetensors/header_writer.hpp"
+
+#include <headrace/error.hpp>
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+namespace headrace::format {
+namespace {
+
+std::string_view spelled(Format format) { return format == Format::gguf ? "GGUF" : "safetensors"; }
+
+void check_type(Format format, const TensorInfo& tensor, const std::string& file) {
+  if (holds(format, tensor.dtype)) return;
+  throw Error(ErrorCode::unsupported,
+              fmt::format("{} can't hold tensors of type {}", spelled(format), name(tensor.dtype)),
+              {.file = file, .tensor = printable(tensor.name), .hint = "ask for another type or another format"});
+}
+
+// A file in which a name is there twice could be written but not read again.
+void check_names(std::span<const TensorInfo> tensors, const std::string& file) {
+  if (tensors.size() > NameIndex::kMaxEntries) {
+    throw Error(ErrorCode::invalid_argument, "too many tensors", {.file = file});
+  }
+  NameIndex names;
+  const auto name_of = [tensors](std::size_t i) { return tensors[i].name; };
+  names.reserve(tensors.size(), name_of);
+  for (const TensorInfo& tensor : tensors) {
+    if (names.add(tensor.name, name_of)) continue;
+    throw Error(ErrorCode::invalid_argument, "two tensors have this name",
+                {.file = file, .tensor = printable(tensor.name)});
+  }
+}
+
+}  // namespace
+
+bool holds(Format format, DType dtype) noexcept {
+  const DTypeInfo& row = info(dtype);
+  return format == Format::gguf ? row.gguf_id >= 0 : !row.safetensors_name.empty();
+}
+
+Layout lay_out(Format format, std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order,
+               const Metadata& metadata, const std::string& file) {
+  for (const TensorInfo& tensor : tensors) check_type(format, tensor, file);
+  check_names(tensors, file);
+  if (format == Format::gguf) return gguf::lay_out(tensors, metadata, file);
+  return safetensors::lay_out(tensors, data_order, metadata, file);
+}
+
+}  // namespace headrace::format

@@ -1,0 +1,65 @@
+// File: a file on disk, read by position.
+#pragma once
+
+#include "io/byte_source.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace headrace::io {
+
+/// Owns a file descriptor. Move-only.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, kNone)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor();
+
+  int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ != kNone; }
+
+ private:
+  static constexpr int kNone = -1;
+  int fd_ = kNone;
+};
+
+/// What makes a file itself, whatever its names are.
+struct FileId {
+  std::uint64_t device = 0, inode = 0;
+  bool operator==(const FileId&) const = default;
+};
+
+/// The identity of the file at `path`, links followed; nothing when there is none.
+std::optional<FileId> file_id(const std::filesystem::path& path);
+
+/// A regular file open for reading, for as long as the object lives. Thread-safe.
+class File final : public ByteSource {
+ public:
+  /// Throws Error(io) when it can't be opened or isn't a regular file.
+  static File open(const std::filesystem::path& path);
+
+  const std::string& name() const noexcept override { return name_; }
+  std::uint64_t size() const noexcept override { return size_; }
+  void read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+
+  FileId id() const noexcept { return id_; }
+  int descriptor() const noexcept { return fd_.get(); }
+
+ private:
+  File() = default;
+
+  Descriptor fd_;
+  std::string name_;
+  std::uint64_t size_ = 0;
+  FileId id_;
+};
+
+}  // namespace headrace::io

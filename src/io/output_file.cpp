@@ -1,0 +1,182 @@
+#include "io/output_file.hpp"
+
+#include "io/system_error.hpp"
+
+#include <headrace/bytes.hpp>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <random>
+
+namespace headrace::io {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::size_t kMostPerCall = std::size_t{1} << 30;
+constexpr mode_t kMode = 0666;  // less the umask, as for any new file
+
+std::string random_name() {
+  std::random_device random;
+  return fmt::format(".headrace-{:08x}{:08x}.tmp", random(), random());
+}
+
+// Files under /proc/self/fd are how an unprivileged process names a file that has no name.
+std::string proc_path(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
+
+fs::path follow_links(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_symlink(path, ignored)) return path;
+  fs::path target = fs::weakly_canonical(path, ignored);
+  return ignored ? path : target;
+}
+
+bool is_tmpfs(int fd) {
+  struct statfs about {};
+  return ::fstatfs(fd, &about) == 0 && about.f_type == TMPFS_MAGIC;
+}
+
+}  // namespace
+
+OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace)
+    : path_(follow_links(path)), name_(path.string()), size_(size), replace_(replace), leaf_(path_.filename()) {
+  struct stat about {};
+  if (::stat(path_.c_str(), &about) == 0) {
+    if (!S_ISREG(about.st_mode)) {
+      throw Error(ErrorCode::conflict, "the output exists and is no regular file", {.file = name_});
+    }
+    if (!replace_) throw system_error(EEXIST, "create the output", name_);
+  }
+  const fs::path folder = path_.has_parent_path() ? path_.parent_path() : fs::path(".");
+  folder_ = Descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder_) throw system_error(errno, "open the output's folder", name_);
+  create();
+  try {
+    make_room();
+  } catch (...) {
+    if (!temporary_.empty()) ::unlinkat(folder_.get(), temporary_.c_str(), 0);
+    throw;
+  }
+}
+
+OutputFile::~OutputFile() {
+  if (!temporary_.empty()) ::unlinkat(folder_.get(), temporary_.c_str(), 0);
+}
+
+void OutputFile::create() {
+  fd_ = Descriptor(::openat(folder_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, kMode));
+  if (fd_ && ::access(proc_path(fd_.get()).c_str(), F_OK) == 0) return;
+  temporary_ = random_name();
+  fd_ = Descriptor(::openat(folder_.get(), temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
+  if (!fd_) {
+    const int number = errno;
+    temporary_.clear();
+    throw system_error(number, "create the output", name_);
+  }
+}
+
+void OutputFile::make_room() {
+  struct statvfs about {};
+  if (::fstatvfs(fd_.get(), &about) == 0) {
+    const std::uint64_t available = std::uint64_t{about.f_bavail} * about.f_frsize;
+    // A tmpfs without a size limit reports no blocks at all.
+    if (about.f_blocks != 0 && available < size_) {
+      throw Error(ErrorCode::no_space, "the file system is too small for the output",
+                  {.file = name_,
+                   .expected = format_bytes(size_),
+                   .found = format_bytes(available) + " available",
+                   .hint = "free some space or write elsewhere"});
+    }
+  }
+  if (::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0) throw system_error(errno, "size the output", name_);
+  // On tmpfs preallocation would zero every page once before it is written; the check above has to do.
+  if (size_ == 0 || is_tmpfs(fd_.get())) return;
+  int result = 0;
+  do {  // the system call: the C library's posix_fallocate would write every block where the file system can't
+    result = ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(size_));
+  } while (result != 0 && errno == EINTR);
+  if (result != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
+    throw system_error(errno, "reserve " + format_bytes(size_) + " for the output", name_);
+  }
+}
+
+void OutputFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const std::size_t want = std::min(bytes.size(), kMostPerCall);
+    const ssize_t put = ::pwrite(fd_.get(), bytes.data(), want, static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) throw system_error(put < 0 ? errno : EIO, "write", name_, offset);
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+    offset += static_cast<std::uint64_t>(put);
+  }
+}
+
+bool OutputFile::copy_from(const File& source, std::uint64_t source_offset, std::uint64_t offset, std::uint64_t bytes) {
+  while (bytes > 0) {
+    if (!can_copy_.load(std::memory_order_relaxed)) return false;
+    auto from = static_cast<off64_t>(source_offset);
+    auto to = static_cast<off64_t>(offset);
+    const ssize_t copied = ::copy_file_range(source.descriptor(), &from, fd_.get(), &to,
+                                             static_cast<std::size_t>(std::min<std::uint64_t>(bytes, kMostPerCall)), 0);
+    if (copied < 0 && errno == EINTR) continue;
+    if (copied < 0 && errno == ENOSPC) throw system_error(errno, "write", name_, offset);
+    if (copied <= 0) {
+      // Other file systems, old kernels, network mounts: many reasons and one remedy. An error of the disk itself
+      // shows again, with its offset, in the read or write that takes over.
+      can_copy_ = false;
+      return false;
+    }
+    source_offset += static_cast<std::uint64_t>(copied);
+    offset += static_cast<std::uint64_t>(copied);
+    bytes -= static_cast<std::uint64_t>(copied);
+  }
+  return true;
+}
+
+void OutputFile::commit() {
+  int result = 0;
+  do {
+    result = ::fsync(fd_.get());
+  } while (result != 0 && errno == EINTR);
+  if (result != 0) throw system_error(errno, "flush the output", name_);
+  if (temporary_.empty()) link_temporary();
+  if (!temporary_.empty()) rename_temporary();
+  if (::fsync(folder_.get()) != 0 && errno != EINVAL) throw system_error(errno, "flush the output's folder", name_);
+}
+
+// Gives the nameless file its name: the final one, or one to be renamed from where an older file has to go.
+void OutputFile::link_temporary() {
+  const std::string self = proc_path(fd_.get());
+  const std::string first = replace_ ? random_name() : leaf_;
+  if (::linkat(AT_FDCWD, self.c_str(), folder_.get(), first.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+    throw system_error(errno, "name the output", name_);
+  }
+  if (replace_) temporary_ = first;
+}
+
+void OutputFile::rename_temporary() {
+  const auto rename = [&](unsigned flags) {
+    return ::renameat2(folder_.get(), temporary_.c_str(), folder_.get(), leaf_.c_str(), flags) == 0;
+  };
+  bool renamed = rename(replace_ ? 0 : RENAME_NOREPLACE);
+  if (!renamed && !replace_ && errno == EINVAL) {  // a file system that can't refuse to replace by itself
+    if (::faccessat(folder_.get(), leaf_.c_str(), F_OK, 0) == 0) {
+      errno = EEXIST;
+    } else {
+      renamed = rename(0);
+    }
+  }
+  if (!renamed) throw system_error(errno, "name the output", name_);
+  temporary_.clear();
+}
+
+}  // namespace headrace::io

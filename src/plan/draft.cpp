@@ -1,0 +1,180 @@
+#include "plan/draft.hpp"
+
+#include "base/checked.hpp"
+#include "codec/codec.hpp"
+#include "plan/choose_type.hpp"
+#include "plan/metadata_map.hpp"
+#include "plan/shapes.hpp"
+
+#include <headrace/error.hpp>
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <utility>
+
+namespace headrace::plan {
+namespace {
+
+constexpr std::size_t kLongestName = 63;  // bytes; ggml's GGML_MAX_NAME less the final zero
+
+// Counts the tensors something happens to and remembers the first, for one note or error about all of them.
+struct Tally {
+  std::size_t count = 0;
+  std::string_view first;
+
+  void add(std::string_view name) {
+    if (count++ == 0) first = name;
+  }
+  std::string text() const {
+    return count == 1 ? fmt::format("'{}'", first) : fmt::format("{} tensors, the first '{}',", count, first);
+  }
+};
+
+// What the user can do about a tensor whose type the target can't hold.
+std::string way_out(DType dtype, Format to) {
+  if (to == Format::safetensors) {
+    return codec::can_decode(dtype) ? "--type f16 decodes it, --to gguf keeps it" : "--to gguf keeps it";
+  }
+  if (is_float(dtype) && codec::can_decode(dtype))
+    return "--type f16 (or another type) converts it, --to safetensors keeps it";
+  return "--to safetensors keeps it";
+}
+
+void require_possible(const Draft& draft, const TensorInfo& tensor, DType to) {
+  const std::string& file = draft.source->file.name();
+  const std::string found(name(tensor.dtype));
+  if (!format::holds(draft.to, to)) {
+    const bool asked = to != tensor.dtype;
+    throw Error(ErrorCode::unsupported, fmt::format("{} can't hold {} tensors", name(draft.to), name(to)),
+                {.file = file,
+                 .tensor = std::string(tensor.name),
+                 .found = asked ? "" : found,
+                 .hint = asked ? "--to gguf can" : way_out(to, draft.to)});
+  }
+  if (to == tensor.dtype) return;
+  if (!codec::can_decode(tensor.dtype)) {
+    throw Error(ErrorCode::unsupported, fmt::format("this version can't decode {} to make {}", found, name(to)),
+                {.file = file, .tensor = std::string(tensor.name), .hint = "without --type it is copied as it is"});
+  }
+  if (!codec::can_encode(to)) {
+    throw Error(ErrorCode::unsupported, fmt::format("this version can't make {} tensors", name(to)),
+                {.file = file, .tensor = std::string(tensor.name), .hint = "choose another --type"});
+  }
+}
+
+void choose_types(Draft& draft) {
+  Tally fallback, requantised;
+  const auto sources = draft.source->header.tensors.tensors();
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    TensorInfo tensor = sources[i];
+    const TypeChoice choice = choose_type(tensor, draft.options.type);
+    require_possible(draft, tensor, choice.to);
+    if (choice.why == Reason::row_fallback) fallback.add(tensor.name);
+    if (is_block(tensor.dtype) && is_block(choice.to) && choice.to != tensor.dtype) requantised.add(tensor.name);
+    draft.retyped = draft.retyped || choice.to != tensor.dtype;
+    tensor.dtype = choice.to;
+    tensor.encoding = Encoding::plain;
+    draft.tensors.push_back(tensor);
+    draft.origins.push_back({static_cast<std::uint32_t>(i), choice.why});
+  }
+  if (fallback.count > 0) {
+    draft.notes.push_back(fmt::format("{} can't be {}, its rows being no whole number of blocks: see 'why'",
+                                      fallback.text(), name(*draft.options.type)));
+  }
+  if (requantised.count > 0) {
+    draft.notes.push_back(fmt::format(
+        "{} is quantised already and will be quantised a second time, which costs accuracy", requantised.text()));
+  }
+}
+
+// GGUF: at most four dimensions, the rest goes to the metadata.
+void merge_ranks(Draft& draft) {
+  Tally merged;
+  for (TensorInfo& tensor : draft.tensors) {
+    if (tensor.shape.size() <= kMostGgufDims) continue;
+    std::vector<std::int32_t> dims;
+    for (const std::uint64_t dim : tensor.shape) {
+      if (dim > std::numeric_limits<std::int32_t>::max()) {
+        throw Error(ErrorCode::unsupported, "a dimension is too large to be recorded when merged for GGUF",
+                    {.file = draft.source->file.name(),
+                     .tensor = std::string(tensor.name),
+                     .expected = "at most 2147483647",
+                     .found = to_string(tensor.shape),
+                     .hint = "--to safetensors keeps it"});
+      }
+      dims.push_back(static_cast<std::int32_t>(dim));
+    }
+    const std::string key = std::string(kOriginalShape) + std::string(tensor.name);
+    if (!draft.metadata.find(key)) draft.metadata.set_i32_array(key, dims);
+    tensor.shape = merge_outermost(tensor.shape, draft.shapes);
+    merged.add(tensor.name);
+  }
+  if (merged.count > 0) {
+    draft.notes.push_back(
+        fmt::format("{} has more than 4 dimensions: the outermost are merged, the shape is recorded in the metadata",
+                    merged.text()));
+  }
+}
+
+// The way back: shapes that were recorded when their dimensions were merged.
+void restore_ranks(Draft& draft) {
+  const Metadata& metadata = draft.source->header.metadata;
+  Tally restored;
+  for (std::size_t i = 0; i < metadata.size(); ++i) {
+    if (!metadata.key(i).starts_with(kOriginalShape)) continue;
+    const std::string_view tensor_name = metadata.key(i).substr(kOriginalShape.size());
+    const auto at = draft.source->header.tensors.find(tensor_name);
+    const auto shape = at ? original_shape(metadata.value(i), draft.tensors[*at].elements, draft.shapes) : std::nullopt;
+    if (shape) {
+      draft.tensors[*at].shape = *shape;
+      restored.add(draft.tensors[*at].name);
+    } else {
+      draft.notes.push_back(
+          fmt::format("metadata '{}' is left out: no tensor has that many elements", metadata.key(i)));
+    }
+  }
+  if (restored.count > 0) draft.notes.push_back(fmt::format("{} gets its recorded shape back", restored.text()));
+}
+
+void note_long_names(Draft& draft) {
+  Tally longer;
+  for (const TensorInfo& tensor : draft.tensors) {
+    if (tensor.name.size() > kLongestName) longer.add(tensor.name);
+  }
+  if (longer.count > 0) {
+    draft.notes.push_back(fmt::format("{} has a name longer than {} bytes, which ggml's own reader refuses",
+                                      longer.text(), kLongestName));
+  }
+}
+
+}  // namespace
+
+Draft draft_conversion(std::shared_ptr<const Checkpoint::Impl> source, const std::filesystem::path& output, Format to,
+                       const ConvertOptions& options) {
+  Draft draft;
+  draft.source = std::move(source);
+  draft.output = output;
+  draft.to = to;
+  draft.options = options;
+  if (options.architecture && to != Format::gguf) {
+    throw Error(ErrorCode::invalid_argument, "--architecture is for GGUF outputs; safetensors has no such field",
+                {.file = output.string()});
+  }
+  const format::Header& header = draft.source->header;
+  draft.tensors.reserve(header.tensors.tensors().size());
+  draft.origins.reserve(header.tensors.tensors().size());
+  choose_types(draft);
+  if (to == Format::gguf) {
+    draft.metadata = metadata_for_gguf(header.metadata, header.format, draft.tensors, draft.retyped,
+                                       options.architecture, draft.notes);
+    merge_ranks(draft);
+    note_long_names(draft);
+  } else {
+    draft.metadata = metadata_for_safetensors(header.metadata, header.format, draft.notes);
+    if (header.format == Format::gguf) restore_ranks(draft);
+  }
+  return draft;
+}
+
+}  // namespace headrace::plan

@@ -1,0 +1,74 @@
+#include "plan/draft.hpp"
+
+#include <headrace/error.hpp>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace headrace::plan {
+namespace {
+
+// Indexes of the output tensors, by where their bytes lie in the source.
+std::vector<std::uint32_t> order_of_source(const Plan::Impl& plan) {
+  std::vector<std::uint32_t> order(plan.tensors.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return plan.source_of(a).offset < plan.source_of(b).offset;
+  });
+  return order;
+}
+
+// safetensors has no padding. A copy keeps its source's order; where types change, the widest come first, so that
+// every tensor is aligned to its element (the reference writer sorts so too).
+std::vector<std::uint32_t> order_of_data(const Plan::Impl& plan, bool retyped) {
+  if (plan.to != Format::safetensors) return {};
+  if (!retyped && plan.source->header.format == Format::safetensors) return plan.by_source;
+  std::vector<std::uint32_t> order = plan.by_source;
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return info(plan.tensors[a].dtype).block_bytes > info(plan.tensors[b].dtype).block_bytes;
+  });
+  return order;
+}
+
+}  // namespace
+
+std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
+  const auto plan = std::make_shared<Plan::Impl>();
+  plan->source = std::move(draft.source);
+  plan->output = std::move(draft.output);
+  plan->to = draft.to;
+  plan->options = std::move(draft.options);
+  plan->tensors = std::move(draft.tensors);
+  plan->origins = std::move(draft.origins);
+  plan->shapes = std::move(draft.shapes);
+  plan->metadata = std::move(draft.metadata);
+  plan->notes = std::move(draft.notes);
+
+  for (std::uint32_t i = 0; i < plan->tensors.size(); ++i) {
+    TensorInfo& tensor = plan->tensors[i];
+    const auto bytes = bytes_of(tensor.dtype, tensor.elements);
+    if (!bytes) {
+      throw Error(ErrorCode::unsupported, "the tensor is too large for its new type",
+                  {.file = plan->source->file.name(),
+                   .tensor = std::string(tensor.name),
+                   .found = to_string(tensor.shape) + " of " + std::string(name(tensor.dtype))});
+    }
+    tensor.bytes = *bytes;
+    plan->source_bytes += plan->source_of(i).bytes;
+  }
+  plan->by_source = order_of_source(*plan);
+  plan->layout = format::lay_out(plan->to, plan->tensors, order_of_data(*plan, draft.retyped), plan->metadata,
+                                 plan->output.string());
+  return plan;
+}
+
+}  // namespace headrace::plan
+
+std::size_t headrace::Plan::Impl::memory() const noexcept {
+  std::size_t bytes = tensors.capacity() * sizeof(TensorInfo) + origins.capacity() * sizeof(Origin) +
+                      by_source.capacity() * sizeof(std::uint32_t) + shapes.memory() + metadata.memory() +
+                      layout.memory();
+  for (const std::string& note : notes) bytes += sizeof(note) + note.capacity();
+  return bytes;
+}
