@@ -46,6 +46,8 @@ class MetadataValue {
   std::uint64_t element_count() const noexcept;
   /// An array of i32 as numbers; nothing for another type.
   std::optional<std::vector<std::int32_t>> as_i32_array() const;
+  /// An array of strings; nothing for another type. The texts are views into the Metadata.
+  std::optional<std::vector<std::string_view>> as_string_array() const;
 
   /// For people: `"text"`, `32`, `[1, 2, 3, … 32000 of i32]` with at most `max_elements` elements shown.
   std::string to_string(std::size_t max_elements = 8) const;
@@ -72,6 +74,7 @@ class Metadata {
   void set_string(std::string_view key, std::string_view text);
   void set_u32(std::string_view key, std::uint32_t number);
   void set_i32_array(std::string_view key, std::span<const std::int32_t> numbers);
+  void set_string_array(std::string_view key, std::span<const std::string_view> texts);
   void erase(std::string_view key);
   void reserve(std::size_t pairs, std::size_t bytes);
   /// Appends without looking for the key: for readers, which check uniqueness on their own.

@@ -46,34 +46,22 @@ void write_number(Output& out, std::span<const std::byte>& bytes) {
 // Writes one value and moves `bytes` behind it.
 void write_value(Output& out, ValueType type, std::span<const std::byte>& bytes, int depth) {
   switch (type) {
-    case ValueType::u8:
-      return write_number<std::uint8_t>(out, bytes);
-    case ValueType::i8:
-      return write_number<std::int8_t>(out, bytes);
-    case ValueType::u16:
-      return write_number<std::uint16_t>(out, bytes);
-    case ValueType::i16:
-      return write_number<std::int16_t>(out, bytes);
-    case ValueType::u32:
-      return write_number<std::uint32_t>(out, bytes);
-    case ValueType::i32:
-      return write_number<std::int32_t>(out, bytes);
-    case ValueType::f32:
-      return write_number<float>(out, bytes);
-    case ValueType::u64:
-      return write_number<std::uint64_t>(out, bytes);
-    case ValueType::i64:
-      return write_number<std::int64_t>(out, bytes);
-    case ValueType::f64:
-      return write_number<double>(out, bytes);
-    case ValueType::boolean:
-      return out.write(take_number<std::uint8_t>(bytes) != 0 ? "true" : "false");
+    case ValueType::u8: return write_number<std::uint8_t>(out, bytes);
+    case ValueType::i8: return write_number<std::int8_t>(out, bytes);
+    case ValueType::u16: return write_number<std::uint16_t>(out, bytes);
+    case ValueType::i16: return write_number<std::int16_t>(out, bytes);
+    case ValueType::u32: return write_number<std::uint32_t>(out, bytes);
+    case ValueType::i32: return write_number<std::int32_t>(out, bytes);
+    case ValueType::f32: return write_number<float>(out, bytes);
+    case ValueType::u64: return write_number<std::uint64_t>(out, bytes);
+    case ValueType::i64: return write_number<std::int64_t>(out, bytes);
+    case ValueType::f64: return write_number<double>(out, bytes);
+    case ValueType::boolean: return out.write(take_number<std::uint8_t>(bytes) != 0 ? "true" : "false");
     case ValueType::string: {
       const auto text = take(bytes, take_number<std::uint64_t>(bytes));
       return out.write(to_text(std::string(reinterpret_cast<const char*>(text.data()), text.size())));
     }
-    case ValueType::array:
-      break;
+    case ValueType::array: break;
   }
   if (depth == kDeepest) throw Error(ErrorCode::unsupported, "a metadata value nests too deeply to be printed");
   const auto element = static_cast<ValueType>(take_number<std::uint32_t>(bytes));

@@ -107,6 +107,7 @@ int guarded(Output& out, bool json, const CLI::App& app, const std::function<int
 int run(int argc, char** argv) {
   fill_standard_streams();
   ::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is an error code, not the end of a conversion
+  ::signal(SIGXFSZ, SIG_IGN);  // and so is a limit on file sizes
   Signals signals;             // before any thread
 
   Output out(STDOUT_FILENO);

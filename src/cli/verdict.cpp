@@ -106,22 +106,12 @@ Verdict judge(const VerifyReport& report, std::optional<double> max_rmse) {
   verdict.max_rmse = max_rmse;
   for (const TensorComparison& tensor : report.tensors) {
     switch (tensor.match) {
-      case Match::identical:
-        ++verdict.identical;
-        break;
-      case Match::compared:
-        count_compared(verdict, tensor);
-        break;
+      case Match::identical: ++verdict.identical; break;
+      case Match::compared: count_compared(verdict, tensor); break;
       case Match::shape_differs:
-      case Match::type_differs:
-        ++verdict.not_comparable;
-        break;
-      case Match::only_in_first:
-        ++verdict.only_in_first;
-        break;
-      case Match::only_in_second:
-        ++verdict.only_in_second;
-        break;
+      case Match::type_differs: ++verdict.not_comparable; break;
+      case Match::only_in_first: ++verdict.only_in_first; break;
+      case Match::only_in_second: ++verdict.only_in_second; break;
     }
   }
   return verdict;
@@ -134,7 +124,7 @@ void print_verdict(Output& out, const VerifyReport& report, const Verdict& verdi
     out.print("identical files ({} tensors)\n", grouped(report.tensors.size()));
     return;
   }
-  out.print("{} tensors:\n", grouped(report.tensors.size()));
+  out.print("{} tensor{}:\n", grouped(report.tensors.size()), report.tensors.size() == 1 ? "" : "s");
   print_count(out, verdict.identical, "identical");
   print_count(out, verdict.equal, "with the same numbers in other bytes");
   print_count(out, verdict.differing, "with other numbers");

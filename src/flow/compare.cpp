@@ -1,6 +1,5 @@
 #include "flow/compare.hpp"
 
-#include "base/arena.hpp"
 #include "flow/crew.hpp"
 #include "flow/difference.hpp"
 #include "plan/shapes.hpp"
@@ -68,30 +67,6 @@ class PairQueue {
   bool stopped_ = false;
 };
 
-// The shapes that tensors have once those recorded in GGUF metadata are restored.
-class Shapes {
- public:
-  explicit Shapes(const format::Header& header) : header_(header) {
-    if (header.format != Format::gguf) return;
-    for (std::size_t i = 0; i < header.metadata.size(); ++i) {
-      if (!header.metadata.key(i).starts_with(plan::kOriginalShape)) continue;
-      const auto at = header.tensors.find(header.metadata.key(i).substr(plan::kOriginalShape.size()));
-      if (!at) continue;
-      const auto shape = plan::original_shape(header.metadata.value(i), header.tensors.tensors()[*at].elements, arena_);
-      if (shape) restored_.emplace(*at, *shape);
-    }
-  }
-  Shape of(std::size_t tensor) const {
-    const auto at = restored_.find(tensor);
-    return at == restored_.end() ? header_.tensors.tensors()[tensor].shape : at->second;
-  }
-
- private:
-  const format::Header& header_;
-  base::Arena arena_;
-  std::unordered_map<std::size_t, Shape> restored_;
-};
-
 // One comparison, from headers to figures.
 class Comparison {
  public:
@@ -148,7 +123,7 @@ class Comparison {
 };
 
 void Comparison::match_tensors() {
-  const Shapes a_shapes(a_.header), b_shapes(b_.header);
+  const plan::RecordedShapes a_shapes(a_.header), b_shapes(b_.header);
   const auto a_tensors = a_.header.tensors.tensors(), b_tensors = b_.header.tensors.tensors();
   for (std::size_t i = 0; i < a_tensors.size(); ++i) {
     const TensorInfo& a = a_tensors[i];

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace headrace::flow {
 namespace {
@@ -39,7 +40,29 @@ std::uint64_t at_element(const TensorInfo& tensor, std::uint64_t element) {
 
 }  // namespace
 
+// What reads and writes know no tensors; their errors learn the name here.
 void PieceWorker::run(const Piece& piece) const {
+  try {
+    dispatch(piece);
+  } catch (const Error& error) {
+    if (!error.detail().tensor.empty() || !error.detail().offset) throw;
+    ErrorDetail detail = error.detail();
+    detail.tensor = tensor_at(piece, detail);
+    throw Error(error.code(), error.problem(), std::move(detail));
+  }
+}
+
+// The piece's tensor that holds the byte where something went wrong.
+std::string_view PieceWorker::tensor_at(const Piece& piece, const ErrorDetail& where) const {
+  const bool reading = where.file == plan_.source->file.name();
+  for (const std::uint32_t tensor : piece.tensors) {
+    const TensorInfo& extent = reading ? plan_.source_of(tensor) : plan_.tensors[tensor];
+    if (*where.offset < extent.offset + extent.bytes) return extent.name;
+  }
+  return plan_.tensors[piece.tensors.back()].name;
+}
+
+void PieceWorker::dispatch(const Piece& piece) const {
   if (piece.tensors.size() > 1) return run_together(piece);
   const std::uint32_t tensor = piece.tensors.front();
   if (plan_.source_of(tensor).dtype == plan_.tensors[tensor].dtype) return copy(piece);

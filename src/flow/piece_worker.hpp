@@ -6,8 +6,11 @@
 #include "format/writer.hpp"
 #include "plan/plan.hpp"
 
+#include <headrace/error.hpp>
+
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 namespace headrace::flow {
 
@@ -21,6 +24,8 @@ class PieceWorker {
   void run(const Piece& piece) const;
 
  private:
+  void dispatch(const Piece& piece) const;
+  std::string_view tensor_at(const Piece& piece, const ErrorDetail& where) const;
   void copy(const Piece& piece) const;
   void convert(const Piece& piece) const;
   void run_together(const Piece& piece) const;

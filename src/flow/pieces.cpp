@@ -1,5 +1,7 @@
 #include "flow/pieces.hpp"
 
+#include "base/checked.hpp"
+
 #include <algorithm>
 #include <numeric>
 
@@ -14,9 +16,14 @@ constexpr std::size_t kLongestRun = 4096;   // tensors in a piece
 
 std::uint64_t end_of(const TensorInfo& tensor) { return tensor.offset + tensor.bytes; }
 
-// True when `b` follows `a` closely enough for both to be read or written in one go.
-bool follows(const TensorInfo& a, const TensorInfo& b) {
+// True when `b` follows `a` in the source closely enough for both to be read in one go, whatever lies between.
+bool near(const TensorInfo& a, const TensorInfo& b) {
   return b.offset >= end_of(a) && b.offset - end_of(a) < kWidestGap;
+}
+
+// True when nothing but padding lies between `a` and `b` in the output, so that one write may cover both.
+bool next_to(const TensorInfo& a, const TensorInfo& b, std::uint64_t alignment) {
+  return base::checked_round_up(end_of(a), alignment) == b.offset && b.offset - end_of(a) < kWidestGap;
 }
 
 // Elements that a cut must be a multiple of: whole blocks on both sides.
@@ -78,9 +85,10 @@ std::size_t PieceQueue::run_length() const {
   while (run < kLongestRun && at_ + run < order.size()) {
     const TensorInfo& from = plan_.source_of(order[at_ + run]);
     const TensorInfo& to = plan_.tensors[order[at_ + run]];
-    if (run > 0 &&
-        !(follows(plan_.source_of(order[at_ + run - 1]), from) && follows(plan_.tensors[order[at_ + run - 1]], to))) {
-      break;
+    if (run > 0) {
+      const std::uint32_t before = order[at_ + run - 1];
+      if (!near(plan_.source_of(before), from)) break;
+      if (!next_to(plan_.tensors[before], to, plan_.layout.alignment)) break;
     }
     if (end_of(from) - first_from.offset + end_of(to) - first_to.offset > sizes_.converted) break;
     ++run;

@@ -17,6 +17,7 @@ namespace headrace::format {
 struct Layout {
   std::vector<std::byte> header;  // from the file's first byte to the first tensor's, padding included
   std::uint64_t file_bytes = 0;
+  std::uint64_t alignment = 1;  // a tensor's end is padded to a multiple of this
 
   std::size_t memory() const noexcept { return header.capacity(); }
 };

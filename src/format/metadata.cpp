@@ -53,6 +53,12 @@ void append_little(std::vector<std::byte>& out, T number) {
   out.insert(out.end(), bytes.begin(), bytes.end());
 }
 
+void append_text(std::vector<std::byte>& out, std::string_view text) {
+  append_little(out, std::uint64_t{text.size()});
+  const auto bytes = as_bytes(text);
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
 }  // namespace
 
 std::string_view name(ValueType type) noexcept {
@@ -106,6 +112,19 @@ std::optional<std::vector<std::int32_t>> MetadataValue::as_i32_array() const {
   std::vector<std::int32_t> numbers(elements.size() / 4);
   if (!numbers.empty()) std::memcpy(numbers.data(), elements.data(), elements.size());
   return numbers;
+}
+
+std::optional<std::vector<std::string_view>> MetadataValue::as_string_array() const {
+  if (type_ != ValueType::array || element_type() != ValueType::string) return std::nullopt;
+  std::vector<std::string_view> texts;
+  auto rest = bytes_.subspan(kArrayPrefix);
+  for (std::uint64_t i = 0; i < element_count(); ++i) {
+    const std::optional<std::size_t> length = format::value_length(ValueType::string, rest);
+    if (!length) return std::nullopt;
+    texts.push_back(*MetadataValue(ValueType::string, rest.first(*length)).as_string());
+    rest = rest.subspan(*length);
+  }
+  return texts;
 }
 
 std::string_view Metadata::key(std::size_t i) const noexcept {
@@ -175,9 +194,7 @@ void Metadata::set(std::string_view key, ValueType type, std::span<const std::by
 void Metadata::set_string(std::string_view key, std::string_view text) {
   std::vector<std::byte> bytes;
   bytes.reserve(kStringPrefix + text.size());
-  append_little(bytes, std::uint64_t{text.size()});
-  const auto text_bytes = as_bytes(text);
-  bytes.insert(bytes.end(), text_bytes.begin(), text_bytes.end());
+  append_text(bytes, text);
   set(key, ValueType::string, bytes);
 }
 
@@ -192,6 +209,14 @@ void Metadata::set_i32_array(std::string_view key, std::span<const std::int32_t>
   append_little(bytes, std::uint64_t{numbers.size()});
   const auto number_bytes = std::as_bytes(numbers);
   bytes.insert(bytes.end(), number_bytes.begin(), number_bytes.end());
+  set(key, ValueType::array, bytes);
+}
+
+void Metadata::set_string_array(std::string_view key, std::span<const std::string_view> texts) {
+  std::vector<std::byte> bytes;
+  append_little(bytes, static_cast<std::uint32_t>(ValueType::string));
+  append_little(bytes, std::uint64_t{texts.size()});
+  for (const std::string_view text : texts) append_text(bytes, text);
   set(key, ValueType::array, bytes);
 }
 

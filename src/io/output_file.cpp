@@ -33,11 +33,24 @@ std::string random_name() {
 // Files under /proc/self/fd are how an unprivileged process names a file that has no name.
 std::string proc_path(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
-fs::path follow_links(const fs::path& path) {
-  std::error_code ignored;
-  if (!fs::is_symlink(path, ignored)) return path;
-  fs::path target = fs::weakly_canonical(path, ignored);
-  return ignored ? path : target;
+// The file a chain of links leads to, which need not exist. A loop is left for open() to complain about.
+fs::path follow_links(fs::path path) {
+  constexpr int kMostLinks = 40;  // as the kernel
+  std::error_code error;
+  for (int i = 0; i < kMostLinks && fs::is_symlink(path, error); ++i) {
+    const fs::path target = fs::read_symlink(path, error);
+    if (error) break;
+    path = path.parent_path() / target;  // an absolute target replaces it all
+  }
+  return path;
+}
+
+// Calls again for as long as a signal interrupts.
+template <typename Call>
+auto uninterrupted(const Call& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
 }
 
 bool is_tmpfs(int fd) {
@@ -59,6 +72,10 @@ OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace)
   const fs::path folder = path_.has_parent_path() ? path_.parent_path() : fs::path(".");
   folder_ = Descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder_) throw system_error(errno, "open the output's folder", name_);
+  if (const long longest = ::fpathconf(folder_.get(), _PC_NAME_MAX);
+      longest > 0 && leaf_.size() > std::size_t(longest)) {
+    throw system_error(ENAMETOOLONG, "create the output", name_);  // now, not when all the work is done
+  }
   create();
   try {
     make_room();
@@ -97,13 +114,13 @@ void OutputFile::make_room() {
                    .hint = "free some space or write elsewhere"});
     }
   }
-  if (::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0) throw system_error(errno, "size the output", name_);
+  if (uninterrupted([&] { return ::ftruncate(fd_.get(), static_cast<off_t>(size_)); }) != 0) {
+    throw system_error(errno, "size the output", name_);
+  }
   // On tmpfs preallocation would zero every page once before it is written; the check above has to do.
   if (size_ == 0 || is_tmpfs(fd_.get())) return;
-  int result = 0;
-  do {  // the system call: the C library's posix_fallocate would write every block where the file system can't
-    result = ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(size_));
-  } while (result != 0 && errno == EINTR);
+  // The system call: the C library's posix_fallocate would write every block where the file system can't.
+  const int result = uninterrupted([&] { return ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(size_)); });
   if (result != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
     throw system_error(errno, "reserve " + format_bytes(size_) + " for the output", name_);
   }
@@ -112,8 +129,8 @@ void OutputFile::make_room() {
 void OutputFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const std::size_t want = std::min(bytes.size(), kMostPerCall);
-    const ssize_t put = ::pwrite(fd_.get(), bytes.data(), want, static_cast<off_t>(offset));
-    if (put < 0 && errno == EINTR) continue;
+    const ssize_t put =
+        uninterrupted([&] { return ::pwrite(fd_.get(), bytes.data(), want, static_cast<off_t>(offset)); });
     if (put <= 0) throw system_error(put < 0 ? errno : EIO, "write", name_, offset);
     bytes = bytes.subspan(static_cast<std::size_t>(put));
     offset += static_cast<std::uint64_t>(put);
@@ -143,14 +160,13 @@ bool OutputFile::copy_from(const File& source, std::uint64_t source_offset, std:
 }
 
 void OutputFile::commit() {
-  int result = 0;
-  do {
-    result = ::fsync(fd_.get());
-  } while (result != 0 && errno == EINTR);
-  if (result != 0) throw system_error(errno, "flush the output", name_);
+  if (uninterrupted([&] { return ::fsync(fd_.get()); }) != 0) throw system_error(errno, "flush the output", name_);
   if (temporary_.empty()) link_temporary();
   if (!temporary_.empty()) rename_temporary();
-  if (::fsync(folder_.get()) != 0 && errno != EINVAL) throw system_error(errno, "flush the output's folder", name_);
+  if (uninterrupted([&] { return ::fsync(folder_.get()); }) == 0 || errno == EINVAL) return;
+  const int number = errno;  // EINVAL is a file system that has nothing to flush
+  if (!replace_) ::unlinkat(folder_.get(), leaf_.c_str(), 0);
+  throw system_error(number, "flush the output's folder", name_);
 }
 
 // Gives the nameless file its name: the final one, or one to be renamed from where an older file has to go.

@@ -33,7 +33,8 @@ class OutputFile {
   bool copy_from(const File& source, std::uint64_t source_offset, std::uint64_t offset, std::uint64_t bytes);
 
   /// Flushes the data, gives the file its name and flushes the folder. Throws Error: conflict when the path has come
-  /// to exist meanwhile and `replace` is off; no_space, io. After a throw the path is as it was.
+  /// to exist meanwhile and `replace` is off; no_space, io. After a throw the path is as it was, but for one case: when
+  /// an older file was replaced and only the flush of the folder failed, the new one is there, whole.
   void commit();
 
  private:

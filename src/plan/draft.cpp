@@ -117,24 +117,35 @@ void merge_ranks(Draft& draft) {
   }
 }
 
+// GGUF: at least one dimension. Copies of GGUF files keep what they have.
+void widen_scalars(Draft& draft) {
+  static constexpr std::uint64_t kOne = 1;
+  std::vector<std::string_view> names;
+  for (TensorInfo& tensor : draft.tensors) {
+    if (!tensor.shape.empty()) continue;
+    tensor.shape = Shape(&kOne, 1);
+    names.push_back(tensor.name);
+  }
+  if (names.empty()) return;
+  draft.metadata.set_string_array(kScalars, names);
+  draft.notes.push_back(fmt::format(
+      "{} scalars, the first '{}', become vectors of one element, and are recorded as scalars in the metadata",
+      names.size(), names.front()));
+}
+
 // The way back: shapes that were recorded when their dimensions were merged.
-void restore_ranks(Draft& draft) {
-  const Metadata& metadata = draft.source->header.metadata;
+void restore_shapes(Draft& draft) {
+  const RecordedShapes recorded(draft.source->header);
   Tally restored;
-  for (std::size_t i = 0; i < metadata.size(); ++i) {
-    if (!metadata.key(i).starts_with(kOriginalShape)) continue;
-    const std::string_view tensor_name = metadata.key(i).substr(kOriginalShape.size());
-    const auto at = draft.source->header.tensors.find(tensor_name);
-    const auto shape = at ? original_shape(metadata.value(i), draft.tensors[*at].elements, draft.shapes) : std::nullopt;
-    if (shape) {
-      draft.tensors[*at].shape = *shape;
-      restored.add(draft.tensors[*at].name);
-    } else {
-      draft.notes.push_back(
-          fmt::format("metadata '{}' is left out: no tensor has that many elements", metadata.key(i)));
-    }
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
+    if (!recorded.all().contains(i)) continue;
+    draft.tensors[i].shape = draft.shapes.copy(recorded.of(i));
+    restored.add(draft.tensors[i].name);
   }
   if (restored.count > 0) draft.notes.push_back(fmt::format("{} gets its recorded shape back", restored.text()));
+  for (const std::string& key : recorded.unusable()) {
+    draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
+  }
 }
 
 void note_long_names(Draft& draft) {
@@ -169,10 +180,11 @@ Draft draft_conversion(std::shared_ptr<const Checkpoint::Impl> source, const std
     draft.metadata = metadata_for_gguf(header.metadata, header.format, draft.tensors, draft.retyped,
                                        options.architecture, draft.notes);
     merge_ranks(draft);
+    if (header.format == Format::safetensors) widen_scalars(draft);
     note_long_names(draft);
   } else {
     draft.metadata = metadata_for_safetensors(header.metadata, header.format, draft.notes);
-    if (header.format == Format::gguf) restore_ranks(draft);
+    restore_shapes(draft);
   }
   return draft;
 }

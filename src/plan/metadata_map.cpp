@@ -34,7 +34,8 @@ bool any_block(std::span<const TensorInfo> tensors) {
 
 // Keys whose value GGUF readers expect in another type than the text that safetensors can hold.
 bool reserved_in_gguf(std::string_view key) {
-  return key == kFileType || key == kQuantizationVersion || key == kAlignment || key.starts_with(kOriginalShape);
+  return key == kFileType || key == kQuantizationVersion || key == kAlignment || key == kScalars ||
+         key.starts_with(kOriginalShape);
 }
 
 Metadata from_safetensors(const Metadata& source, std::span<const TensorInfo> tensors,
@@ -76,7 +77,8 @@ Metadata metadata_for_safetensors(const Metadata& source, Format from, std::vect
   Metadata out;
   for (std::size_t i = 0; i < source.size(); ++i) {
     const std::string_view key = source.key(i);
-    if (key.starts_with(kOriginalShape)) continue;  // the tensor gets that shape back, or a note says why not
+    if (key == kScalars || key.starts_with(kOriginalShape))
+      continue;  // the tensor gets that shape back, or a note says why not
     if (source.value(i).type() == ValueType::string) {
       out.append(key, ValueType::string, source.value(i).bytes());
     } else {

@@ -2,9 +2,25 @@
 
 #include "base/checked.hpp"
 
-#include <vector>
+#include <optional>
 
 namespace headrace::plan {
+namespace {
+
+// The shape that the value of a kOriginalShape key stands for, when it describes a tensor of `elements` elements.
+std::optional<std::vector<std::uint64_t>> shape_in(const MetadataValue& value, std::uint64_t elements) {
+  const auto numbers = value.as_i32_array();
+  if (!numbers) return std::nullopt;
+  std::vector<std::uint64_t> dims;
+  for (const std::int32_t number : *numbers) {
+    if (number < 0) return std::nullopt;
+    dims.push_back(static_cast<std::uint64_t>(number));
+  }
+  if (base::checked_product(dims) != elements) return std::nullopt;
+  return dims;
+}
+
+}  // namespace
 
 Shape merge_outermost(Shape shape, base::Arena& arena) {
   if (shape.size() <= kMostGgufDims) return shape;
@@ -16,16 +32,42 @@ Shape merge_outermost(Shape shape, base::Arena& arena) {
   return arena.copy(std::span<const std::uint64_t>(dims));
 }
 
-std::optional<Shape> original_shape(const MetadataValue& value, std::uint64_t elements, base::Arena& arena) {
-  const auto numbers = value.as_i32_array();
-  if (!numbers) return std::nullopt;
-  std::vector<std::uint64_t> dims;
-  for (const std::int32_t number : *numbers) {
-    if (number < 0) return std::nullopt;
-    dims.push_back(static_cast<std::uint64_t>(number));
+RecordedShapes::RecordedShapes(const format::Header& header) : header_(header) {
+  if (header.format != Format::gguf) return;
+  for (std::size_t i = 0; i < header.metadata.size(); ++i) {
+    const std::string_view key = header.metadata.key(i);
+    if (key.starts_with(kOriginalShape)) add_original(key, header.metadata.value(i));
+    if (key == kScalars) add_scalars(header.metadata.value(i));
   }
-  if (base::checked_product(dims) != elements) return std::nullopt;
-  return arena.copy(std::span<const std::uint64_t>(dims));
+}
+
+void RecordedShapes::add_original(std::string_view key, const MetadataValue& value) {
+  const auto tensor = header_.tensors.find(key.substr(kOriginalShape.size()));
+  const auto dims = tensor ? shape_in(value, header_.tensors.tensors()[*tensor].elements) : std::nullopt;
+  if (dims) {
+    shapes_[*tensor] = arena_.copy(std::span<const std::uint64_t>(*dims));
+  } else {
+    unusable_.emplace_back(key);
+  }
+}
+
+void RecordedShapes::add_scalars(const MetadataValue& names) {
+  const auto texts = names.as_string_array();
+  bool usable = texts.has_value();
+  for (const std::string_view name : texts.value_or(std::vector<std::string_view>())) {
+    const auto tensor = header_.tensors.find(name);
+    if (tensor && header_.tensors.tensors()[*tensor].elements == 1) {
+      shapes_[*tensor] = Shape();
+    } else {
+      usable = false;
+    }
+  }
+  if (!usable) unusable_.emplace_back(kScalars);
+}
+
+Shape RecordedShapes::of(std::size_t tensor) const {
+  const auto at = shapes_.find(tensor);
+  return at == shapes_.end() ? header_.tensors.tensors()[tensor].shape : at->second;
 }
 
 }  // namespace headrace::plan

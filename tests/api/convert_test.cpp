@@ -78,6 +78,34 @@ TEST(Convert, RanksAboveFourGoToGgufAndComeBack) {
   EXPECT_FALSE(out.metadata().find("comfy.gguf.orig_shape.video.weight"));
 }
 
+TEST(Convert, ScalarsGoToGgufAsVectorsAndComeBack) {
+  const TempFolder folder;
+  const auto scalar = random_bytes("logit_scale", DType::BF16, {}, 1);
+  test::save(folder / "in.safetensors", {random_floats("w", {2, 32}, 2), scalar, random_floats("one", {1}, 3)});
+  convert(folder / "in.safetensors", folder / "mid.gguf");
+  const Checkpoint mid = Checkpoint::open(folder / "mid.gguf");
+  EXPECT_EQ(to_string(mid.find("logit_scale")->shape), "[1]");
+  EXPECT_EQ(mid.metadata().find("headrace.scalars")->as_string_array(), std::vector<std::string_view>{"logit_scale"});
+  EXPECT_TRUE(verify(Checkpoint::open(folder / "in.safetensors"), mid).same(0));
+  convert(folder / "mid.gguf", folder / "out.safetensors");
+  const Checkpoint out = Checkpoint::open(folder / "out.safetensors");
+  EXPECT_EQ(to_string(out.find("logit_scale")->shape), "[]");
+  EXPECT_EQ(to_string(out.find("one")->shape), "[1]");
+  EXPECT_EQ(bytes_in(out, *out.find("logit_scale")), scalar.bytes);
+}
+
+TEST(Convert, SmallNeighboursKeepTheirBytesWhereTheOutputSortsThem) {
+  const TempFolder folder;
+  const std::vector<test::TestTensor> tensors = {random_bytes("middle", DType::I32, {10}, 1),
+                                                 random_bytes("first", DType::F64, {2}, 2),
+                                                 random_bytes("last", DType::F16, {4}, 3)};
+  test::save(folder / "in.gguf", tensors);
+  convert(folder / "in.gguf", folder / "out.safetensors", {.threads = 1});
+  const Checkpoint out = Checkpoint::open(folder / "out.safetensors");
+  for (const auto& tensor : tensors)
+    EXPECT_EQ(bytes_in(out, *out.find(tensor.spec.name)), tensor.bytes) << tensor.spec.name;
+}
+
 TEST(Convert, GgufCarriesWhatReadersExpectAndNothingMadeUp) {
   const TempFolder folder;
   Metadata metadata;

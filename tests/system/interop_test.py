@@ -238,9 +238,9 @@ def test_what_the_gguf_package_wrote(convert, tmp_path, alignment):
 def add_every_kind(writer):
     for kind, values in {
         "uint8": [0, 255], "int8": [-128, 127], "uint16": [0, 65535], "int16": [-32768, 32767],
-        "uint32": [0, 2**32 - 1], "int32": [-(2**31), 2**31 - 1], "uint64": [0, 2**64 - 1], "int64": [-(2**63), 2**63 - 1],
-        "float32": [-0.0, 1.5, float("inf")], "float64": [1e-320, 1e308], "bool": [True, False],
-        "string": ["text", "größe 重み \U0001f701", " \n\t\"\\"],
+        "uint32": [0, 2**32 - 1], "int32": [-(2**31), 2**31 - 1], "uint64": [0, 2**64 - 1],
+        "int64": [-(2**63), 2**63 - 1], "float32": [-0.0, 1.5, float("inf")], "float64": [1e-320, 1e308],
+        "bool": [True, False], "string": ["text", "größe 重み \U0001f701", " \n\t\"\\"],
     }.items():  # fmt: skip
         for i, value in enumerate(values):
             getattr(writer, f"add_{kind}")(f"kinds.{kind}.{i}", value)

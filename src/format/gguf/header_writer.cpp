@@ -128,6 +128,7 @@ Layout lay_out(std::span<TensorInfo> tensors, const Metadata& metadata, const st
   const std::uint64_t data = base::checked_round_up(counter.size(), alignment).value();
 
   Layout layout;
+  layout.alignment = alignment;
   layout.file_bytes = place(tensors, data, alignment, file);
   layout.header.resize(static_cast<std::size_t>(data));
   ByteFiller filler(layout.header);
