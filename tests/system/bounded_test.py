@@ -131,14 +131,17 @@ def test_copied_within_the_budget(figure, binary, roomy_folder, model, budget):
 
 
 @pytest.mark.parametrize("model", ["one tensor of 4 GiB"], indirect=True)
-def test_copied_through_memory_within_the_budget(figure, binary, roomy_folder, faults, tmp_path, model):
+def test_copied_through_memory_within_the_budget(
+    figure, binary, roomy_folder, faults, tmp_path, model, copied_by_the_system
+):
     name, source, islands = model
     output, log = roomy_folder / "out.safetensors", tmp_path / "faults.log"
     env = faults(roomy_folder, NO_COPY_FILE_RANGE=errno.EXDEV, LOG=log)
     try:
         run_within(figure, binary, source, output, 64, f"F16 copied through memory, {name}", env=env)
         assert_copied_right(output, islands)
-        assert log.read_text() == "failed copy_file_range\n"
+        if copied_by_the_system(roomy_folder):
+            assert log.read_text() == "failed copy_file_range\n"
     finally:
         output.unlink(missing_ok=True)
 

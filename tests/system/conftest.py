@@ -92,6 +92,17 @@ def memory_folder():
 
 
 @pytest.fixture(scope="session")
+def copied_by_the_system():
+    """Whether headrace has the system copy bytes that stay as they are, in a folder: not on tmpfs, where that is slower."""
+
+    def ask(folder):
+        name = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True).stdout
+        return name.strip() != "tmpfs"
+
+    return ask
+
+
+@pytest.fixture(scope="session")
 def roomy_folder():
     """A folder with 12 GB free, in memory if it can be."""
     for place in ["/dev/shm", tempfile.gettempdir()]:

@@ -64,4 +64,6 @@ def test_any_order(headrace, tmp_path, seed, threads):
             for options, expected in [([], tensors), (["--type", "f16"], retyped)]:
                 result = headrace("convert", source, "-o", output, "-t", threads, "--force", *options)
                 assert result.returncode == 0, result.stderr
+                kept = source[-4:] == output[-4:] or output == "out.safetensors"
+                expected = expected if kept else {name: np.atleast_1d(a) for name, a in expected.items()}
                 assert read(tmp_path / output) == described(expected), f"{source} to {output} {options}"
