@@ -6,9 +6,11 @@
  *   FAULT_SHORT=1               every read, write and copy moves only a random part of what it was asked to, at least 1
  *   FAULT_SEED=n                another sequence of such parts
  *   FAULT_EINTR=n               of each call that a signal can interrupt (so not linkat, renameat2 and openat), the
- * first and then every n-th fails with EINTR (n >= 2) FAULT_READ_EIO_AT=offset    that byte of a file can't be read;
- * those before it can FAULT_WRITE_EIO_AT=offset   that byte of a file can't be written FAULT_WRITE_ENOSPC_AT=offset  no
- * room from that byte of a file on FAULT_NO_COPY_FILE_RANGE=e  copy_file_range fails with errno number e
+ *                               first and then every n-th fails with EINTR (n >= 2)
+ *   FAULT_READ_EIO_AT=offset    that byte of a file can't be read; those before it can
+ *   FAULT_WRITE_EIO_AT=offset   that byte of a file can't be written
+ *   FAULT_WRITE_ENOSPC_AT=offset  no room from that byte of a file on
+ *   FAULT_NO_COPY_FILE_RANGE=e  copy_file_range fails with errno number e
  *   FAULT_FALLOCATE=e           so does fallocate
  *   FAULT_FTRUNCATE=e           so does ftruncate
  *   FAULT_FSYNC=e               so does fsync of a file
