@@ -48,6 +48,7 @@ class Checkpoint {
   std::uint64_t file_bytes() const noexcept;
   std::uint64_t data_offset() const noexcept;  ///< where the tensors' bytes begin
   Access access() const noexcept;
+  std::uint64_t memory() const noexcept;  ///< bytes that the header's index takes
 
   /// In the order of the header.
   std::span<const TensorInfo> tensors() const noexcept;

@@ -32,6 +32,9 @@ class MetadataValue {
  public:
   MetadataValue(ValueType type, std::span<const std::byte> bytes) : type_(type), bytes_(bytes) {}
 
+  /// The bytes of an array of i32, for Metadata::append and set.
+  static std::vector<std::byte> i32_array(std::span<const std::int32_t> numbers);
+
   ValueType type() const noexcept { return type_; }
   /// The value as the file has it, without its type.
   std::span<const std::byte> bytes() const noexcept { return bytes_; }

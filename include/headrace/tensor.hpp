@@ -17,7 +17,7 @@ using Shape = std::span<const std::uint64_t>;
 /// "[4096, 11008]"; "[]" for a scalar.
 std::string to_string(Shape shape);
 
-/// How the stored bytes relate to the tensor's elements. The flow asks this before it reads.
+/// How the stored bytes relate to the tensor's elements: whoever reads them goes by this.
 enum class Encoding : std::uint8_t {
   plain,  ///< row-major, little-endian, nothing in between
 };

@@ -15,7 +15,8 @@ enum class Match : std::uint8_t {
   identical,      ///< same type and bytes
   compared,       ///< both decoded; the errors are filled in
   shape_differs,  ///< not comparable
-  type_differs,   ///< integers against floats, or a type this build can't decode
+  type_differs,   ///< integers against floats, or one of the types can't be decoded by this build
+  bytes_differ,   ///< same type, which this build can't decode
   only_in_first,
   only_in_second,
 };

@@ -40,6 +40,7 @@ std::uint32_t Checkpoint::format_version() const noexcept { return impl_->header
 std::uint64_t Checkpoint::file_bytes() const noexcept { return impl_->file.size(); }
 std::uint64_t Checkpoint::data_offset() const noexcept { return impl_->header.data_offset; }
 Access Checkpoint::access() const noexcept { return impl_->file.access(); }
+std::uint64_t Checkpoint::memory() const noexcept { return impl_->memory(); }
 std::span<const TensorInfo> Checkpoint::tensors() const noexcept { return impl_->header.tensors.tensors(); }
 const Metadata& Checkpoint::metadata() const noexcept { return impl_->header.metadata; }
 

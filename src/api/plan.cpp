@@ -10,7 +10,7 @@ Format Plan::from() const noexcept { return impl_->source->header.format; }
 Format Plan::to() const noexcept { return impl_->to; }
 const ConvertOptions& Plan::options() const noexcept { return impl_->options; }
 std::size_t Plan::size() const noexcept { return impl_->tensors.size(); }
-const Metadata& Plan::metadata() const noexcept { return impl_->metadata; }
+const Metadata& Plan::metadata() const noexcept { return *impl_->metadata; }
 std::span<const std::string> Plan::notes() const noexcept { return impl_->notes; }
 std::uint64_t Plan::source_bytes() const noexcept { return impl_->source_bytes; }
 std::uint64_t Plan::header_bytes() const noexcept { return impl_->layout.header.size(); }

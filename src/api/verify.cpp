@@ -12,6 +12,7 @@ const char* to_string(Match match) noexcept {
     case Match::compared: return "compared";
     case Match::shape_differs: return "shape differs";
     case Match::type_differs: return "type differs";
+    case Match::bytes_differ: return "bytes differ";
     case Match::only_in_first: return "only in first";
     case Match::only_in_second: return "only in second";
   }

@@ -1,11 +1,14 @@
 #include "base/gate.hpp"
 
+#include "base/checked.hpp"
+
 #include <headrace/bytes.hpp>
 #include <headrace/error.hpp>
 
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace headrace::base {
@@ -21,6 +24,11 @@ std::span<std::byte> map(std::size_t bytes) {
 
 void unmap(std::span<std::byte> slab) noexcept { ::munmap(slab.data(), slab.size()); }
 
+// Whole pages; the largest number where that overflows.
+std::uint64_t whole_pages(std::uint64_t bytes) {
+  return checked_round_up(bytes, kPage).value_or(std::numeric_limits<std::uint64_t>::max());
+}
+
 }  // namespace
 
 Gate::Gate(std::uint64_t budget) : budget_(budget) {}
@@ -35,13 +43,13 @@ void Gate::Slab::reset() noexcept {
 
 Gate::Slab Gate::acquire(std::uint64_t bytes) {
   std::unique_lock lock(mutex_);
-  if (bytes > budget_ - charged_) {
-    throw Error(ErrorCode::budget, "the memory budget is too small",
+  const std::uint64_t size = whole_pages(std::max<std::uint64_t>(bytes, 1));
+  if (size > slab_limit()) {
+    throw Error(ErrorCode::budget, "the memory budget is too small for a piece of work",
                 {.expected = "at least " + format_bytes(charged_ + bytes),
                  .found = format_bytes(budget_),
                  .hint = "raise --memory"});
   }
-  const std::size_t size = (std::max<std::uint64_t>(bytes, 1) + kPage - 1) / kPage * kPage;
   const std::uint64_t ticket = next_ticket_++;
   std::span<std::byte> taken;
   const auto leave = [&] {
@@ -75,18 +83,23 @@ std::span<std::byte> Gate::take_idle(std::size_t bytes) {
 
 std::span<std::byte> Gate::try_take(std::size_t bytes) {
   if (const auto slab = take_idle(bytes); !slab.empty()) return slab;
-  // A budget that isn't a multiple of the page must still admit a request for all of it.
-  const std::uint64_t limit = (budget_ + kPage - 1) / kPage * kPage;
-  while (charged_ + mapped_ + bytes > limit) {
+  while (mapped_ + bytes > slab_limit()) {
     if (idle_.empty()) return {};
-    unmap(idle_.back());
-    mapped_ -= idle_.back().size();
-    idle_.pop_back();
+    drop_idle();
   }
   const std::span<std::byte> slab = map(bytes);
   mapped_ += bytes;
   peak_ = std::max(peak_, charged_ + mapped_);
   return slab;
+}
+
+// What slabs may take together. Rounded up: whoever asks for all that is free must get it.
+std::uint64_t Gate::slab_limit() const { return whole_pages(budget_ - charged_); }
+
+void Gate::drop_idle() {
+  unmap(idle_.back());
+  mapped_ -= idle_.back().size();
+  idle_.pop_back();
 }
 
 void Gate::give_back(std::span<std::byte> bytes) noexcept {
@@ -97,7 +110,9 @@ void Gate::give_back(std::span<std::byte> bytes) noexcept {
 
 void Gate::charge(std::uint64_t bytes, const std::string& what) {
   const std::lock_guard lock(mutex_);
-  if (bytes > budget_ || charged_ + mapped_ > budget_ - bytes) {
+  const auto fits = [&] { return bytes <= budget_ && charged_ + mapped_ <= budget_ - bytes; };
+  while (!fits() && !idle_.empty()) drop_idle();
+  if (!fits()) {
     throw Error(ErrorCode::budget, what + " doesn't fit the memory budget",
                 {.expected = format_bytes(charged_ + bytes), .found = format_bytes(budget_), .hint = "raise --memory"});
   }

@@ -66,6 +66,8 @@ class Gate {
   void give_back(std::span<std::byte> bytes) noexcept;
   std::span<std::byte> try_take(std::size_t bytes);
   std::span<std::byte> take_idle(std::size_t bytes);
+  std::uint64_t slab_limit() const;
+  void drop_idle();
 
   const std::uint64_t budget_;
   mutable std::mutex mutex_;

@@ -7,7 +7,6 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
 namespace headrace::base {
@@ -31,7 +30,7 @@ Workers::Workers(unsigned count, std::function<void()> body) : body_(std::move(b
       threads_.emplace_back([this] { run(); });
       ++running_;
     }
-  } catch (const std::system_error&) {
+  } catch (...) {
     if (threads_.empty()) {
       ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
       throw;

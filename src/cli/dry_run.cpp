@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 namespace headrace::cli {
@@ -37,16 +38,18 @@ std::vector<TypeTotal> totals_by_type(const Plan& plan) {
 }
 
 // A plan doesn't look at the output; the conversion would refuse to replace it.
-bool output_is_in_the_way(const Plan& plan) {
+std::string problem_with_output(const Plan& plan) {
   std::error_code ignored;
-  return !plan.options().force && std::filesystem::exists(plan.output(), ignored);
+  const std::string output = "'" + plan.output().string() + "'";
+  if (std::filesystem::equivalent(plan.input(), plan.output(), ignored))
+    return output + " is the input: choose another";
+  if (plan.options().force || !std::filesystem::exists(plan.output(), ignored)) return {};
+  return output + " exists: converting needs --force to replace it";
 }
 
 std::vector<std::string> all_notes(const Plan& plan) {
   std::vector<std::string> notes(plan.notes().begin(), plan.notes().end());
-  if (output_is_in_the_way(plan)) {
-    notes.push_back("'" + plan.output().string() + "' exists: converting needs --force to replace it");
-  }
+  if (std::string problem = problem_with_output(plan); !problem.empty()) notes.push_back(std::move(problem));
   return notes;
 }
 

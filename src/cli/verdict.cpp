@@ -109,7 +109,8 @@ Verdict judge(const VerifyReport& report, std::optional<double> max_rmse) {
       case Match::identical: ++verdict.identical; break;
       case Match::compared: count_compared(verdict, tensor); break;
       case Match::shape_differs:
-      case Match::type_differs: ++verdict.not_comparable; break;
+      case Match::type_differs:
+      case Match::bytes_differ: ++verdict.not_comparable; break;
       case Match::only_in_first: ++verdict.only_in_first; break;
       case Match::only_in_second: ++verdict.only_in_second; break;
     }

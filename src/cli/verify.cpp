@@ -6,6 +6,7 @@
 #include "cli/progress_bar.hpp"
 #include "cli/verdict.hpp"
 
+#include <algorithm>
 #include <memory>
 
 namespace headrace::cli {
@@ -21,7 +22,8 @@ struct Arguments {
 
 VerifyReport compare(const Arguments& arguments, const VerifyOptions& options, Context& context) {
   const Checkpoint first = Checkpoint::open(arguments.first, {.memory = options.memory});
-  const Checkpoint second = Checkpoint::open(arguments.second, {.memory = options.memory});
+  const std::uint64_t left = options.memory - std::min(options.memory, first.memory());
+  const Checkpoint second = Checkpoint::open(arguments.second, {.memory = left});
   ProgressBar bar("verifying", arguments.job.quiet);
   const Signals::Job job(context.signals);
   return verify(first, second, options, bar.callback(), job.token());

@@ -38,9 +38,9 @@ struct BadValue {
 /// Converts runs of whole blocks from one type to another. Immutable; one may serve all threads.
 class Transcoder {
  public:
-  /// `check`: look for NaN and infinity before quantising, and for finite numbers that a cast would make infinite or
-  /// NaN (infinity cast to F8_E4M3, which has none, counts too). NaN and infinity that a float cast keeps are fine.
-  /// Requires can_decode(from), can_encode(to).
+  /// `check`: look for NaN, infinity and numbers too large for a block's scale before quantising, and for finite
+  /// numbers that a cast would make infinite or NaN (infinity cast to F8_E4M3, which has none, counts too). NaN and
+  /// infinity that a float cast keeps are fine. `run` requires can_decode(from) and can_encode(to), or from == to.
   Transcoder(DType from, DType to, bool check) noexcept;
 
   /// Elements that a run must be a multiple of.

@@ -8,8 +8,9 @@ namespace headrace::codec {
 namespace {
 
 constexpr BadRange kNothing{1, 0};
-/// A block's shared scale can't stand NaN or infinity.
-constexpr BadRange kNonfinite{0x7F800000, 0x7FFFFFFF};
+// Blocks: from the first magnitude whose scale would be an infinite F16 (from 65520). NaN and infinity are above it.
+constexpr BadRange kQ8_0{0x4AFDF020, 0x7FFFFFFF};  // from 65520 * 127
+constexpr BadRange kQ4_0{0x48FFF000, 0x7FFFFFFF};  // from 65520 * 8
 // Casts: from the first magnitude that rounds to infinity to the largest finite one. Infinity and NaN are kept …
 constexpr BadRange kF16{0x477FF000, 0x7F7FFFFF};     // from 65520
 constexpr BadRange kBF16{0x7F7F8000, 0x7F7FFFFF};    // from 2^128 − 2^119
@@ -47,10 +48,8 @@ constexpr Row kRows[] = {
         {scalar::decode_f8_e4m3, scalar::encode_f8_e4m3}, kF8E4M3),
     row(DType::F8_E5M2, {kernels::decode_f8_e5m2, kernels::encode_f8_e5m2},
         {scalar::decode_f8_e5m2, scalar::encode_f8_e5m2}, kF8E5M2),
-    row(DType::Q8_0, {kernels::decode_q8_0, kernels::encode_q8_0}, {scalar::decode_q8_0, scalar::encode_q8_0},
-        kNonfinite),
-    row(DType::Q4_0, {kernels::decode_q4_0, kernels::encode_q4_0}, {scalar::decode_q4_0, scalar::encode_q4_0},
-        kNonfinite),
+    row(DType::Q8_0, {kernels::decode_q8_0, kernels::encode_q8_0}, {scalar::decode_q8_0, scalar::encode_q8_0}, kQ8_0),
+    row(DType::Q4_0, {kernels::decode_q4_0, kernels::encode_q4_0}, {scalar::decode_q4_0, scalar::encode_q4_0}, kQ4_0),
 };
 
 }  // namespace

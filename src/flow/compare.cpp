@@ -78,7 +78,9 @@ class Comparison {
         gate_(options.memory),
         on_progress_(on_progress),
         cancel_(cancel) {
-    gate_.charge(a_.memory() + b_.memory(), "the index of both files");
+    const std::size_t rows = a_.header.tensors.tensors().size() + b_.header.tensors.tensors().size();
+    gate_.charge(a_.memory() + b_.memory() + rows * (sizeof(TensorComparison) + sizeof(Both)),
+                 "the index of " + a_.file.name() + " and " + b_.file.name());
   }
 
   VerifyReport run() {
@@ -104,6 +106,7 @@ class Comparison {
     std::size_t row;
   };
 
+  static std::uint64_t parts_of(const Both& both) { return (both.a->elements + kPieceElements - 1) / kPieceElements; }
   void match_tensors();
   bool same_metadata() const;
   std::vector<char> equal_bytes(const std::vector<Extent>& extents);
@@ -218,7 +221,7 @@ void Comparison::find_identical() {
     if (comparable(candidates[i].a->dtype, candidates[i].b->dtype)) {
       rest.push_back(candidates[i]);
     } else {
-      report_.tensors[candidates[i].row].match = Match::type_differs;
+      report_.tensors[candidates[i].row].match = Match::bytes_differ;
     }
   }
   both_ = std::move(rest);
@@ -226,15 +229,15 @@ void Comparison::find_identical() {
 
 void Comparison::measure() {
   std::vector<std::uint64_t> sizes;
-  std::vector<std::vector<Difference>> parts(both_.size());
-  std::uint64_t total = 0, parts_bytes = 0;
-  for (std::size_t i = 0; i < both_.size(); ++i) {
-    sizes.push_back(both_[i].a->elements);
-    parts[i].resize((both_[i].a->elements + kPieceElements - 1) / kPieceElements);
-    parts_bytes += parts[i].size() * sizeof(Difference);
-    total += both_[i].a->bytes + both_[i].b->bytes;
+  std::uint64_t total = 0, parts_count = 0;
+  for (const Both& both : both_) {
+    sizes.push_back(both.a->elements);
+    parts_count += parts_of(both);
+    total += both.a->bytes + both.b->bytes;
   }
-  gate_.charge(parts_bytes, "the sums of the comparison");
+  gate_.charge(parts_count * sizeof(Difference), "the sums of the comparison with " + b_.file.name());
+  std::vector<std::vector<Difference>> parts(both_.size());
+  for (std::size_t i = 0; i < both_.size(); ++i) parts[i].resize(parts_of(both_[i]));
   PairQueue queue(std::move(sizes), kPieceElements);
   work_through(queue, total, [&](const Pair& pair) {
     const TensorInfo &a = *both_[pair.task].a, &b = *both_[pair.task].b;
@@ -253,9 +256,7 @@ void Comparison::measure() {
     TensorComparison& row = report_.tensors[both_[i].row];
     row.match = Match::compared;
     row.max_error = sum.largest;
-    row.relative_rmse = sum.squared_error == 0 ? 0
-                        : sum.squared == 0     ? std::numeric_limits<double>::infinity()
-                                               : std::sqrt(sum.squared_error / sum.squared);
+    row.relative_rmse = sum.relative_rmse();
   }
 }
 

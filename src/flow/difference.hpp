@@ -8,21 +8,25 @@
 
 namespace headrace::flow {
 
-/// Sums over some elements of two tensors; those of several pieces add up.
+/// Sums over some elements of two tensors; those of several pieces add up. Squares of float64 numbers don't fit
+/// float64 themselves.
 struct Difference {
-  double squared_error = 0;  // Σ (a − b)²
-  double squared = 0;        // Σ a²
-  double largest = 0;        // max |a − b|; infinity where just one side is NaN or they differ by infinity
+  long double squared_error = 0;  // Σ (a − b)²
+  long double squared = 0;        // Σ a²
+  double largest = 0;             // max |a − b|; infinity where just one side is NaN or they differ by infinity
 
   /// Adding in the order of the pieces gives the same figures for any number of threads.
   void add(const Difference& other) noexcept;
+
+  /// √(Σ(a − b)² / Σa²); 0 where nothing differs, infinity where a is all zeros and b isn't.
+  double relative_rmse() const noexcept;
 };
 
 /// True when numbers of these types can be held against each other: both real or both whole, and known to the codecs.
 bool comparable(DType a, DType b) noexcept;
 
 /// Compares `elements` elements, a whole number of blocks on both sides. `a` is the truth. The types must be
-/// comparable.
+/// comparable. Whole numbers are compared exactly, float64 as it is, all else as float32, which holds it exactly.
 Difference difference(DType a_type, const std::byte* a, DType b_type, const std::byte* b,
                       std::size_t elements) noexcept;
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 namespace headrace::flow {
@@ -21,21 +22,33 @@ std::uint64_t at_element(const TensorInfo& tensor, std::uint64_t element) {
   return *bytes_of(tensor.dtype, element);  // a part of a size that was checked
 }
 
+// What the user can do about a number that `to` can't represent.
+std::string way_out(DType to, double value) {
+  std::string ways;
+  const double magnitude = std::abs(value);
+  if (std::isfinite(value) && magnitude <= std::numeric_limits<float>::max()) {
+    ways = to == DType::F32 || to == DType::BF16 ? "--type f32 has the range; " : "--type bf16 or f32 has the range; ";
+  }
+  return ways + "--nonfinite keep converts it all the same";
+}
+
 [[noreturn]] void refuse_value(const Plan::Impl& plan, const TensorInfo& from, DType to, std::uint64_t element,
                                double value) {
   const std::uint64_t block = element / info(from.dtype).block_elements * info(from.dtype).block_elements;
-  const bool quantised = is_block(to);
-  throw Error(ErrorCode::value,
-              quantised ? fmt::format("element {} can't be quantised", element)
-                        : fmt::format("element {} is outside the range of {}", element, name(to)),
+  const char* problem = std::isfinite(value) ? "is too large for" : "can't be represented in";
+  throw Error(ErrorCode::value, fmt::format("element {} {} {}", element, problem, name(to)),
               {.file = plan.source->file.name(),
                .tensor = std::string(from.name),
                .offset = from.offset + at_element(from, block),
-               .expected = quantised ? "finite numbers" : "",
                .found = fmt::format("{}", value),
-               .hint = quantised || !std::isfinite(value)
-                           ? "--nonfinite keep converts it all the same"
-                           : "--type bf16 or f32 has the range; --nonfinite keep converts it all the same"});
+               .hint = way_out(to, value)});
+}
+
+// Reads a part of a tensor's stored bytes so that they are what the codecs expect.
+void read_part(const Plan::Impl& plan, const TensorInfo& from, std::uint64_t first, std::span<std::byte> out) {
+  switch (from.encoding) {
+    case Encoding::plain: plan.source->file.read_at(from.offset + first, out); break;
+  }
 }
 
 }  // namespace
@@ -79,7 +92,7 @@ void PieceWorker::copy(const Piece& piece) const {
   const base::Gate::Slab slab = gate_.acquire(std::min(left, sizes_.converted));
   while (left > 0) {
     const auto part = slab.bytes().first(std::min<std::uint64_t>({left, slab.bytes().size(), sizes_.converted}));
-    plan_.source->file.read_at(from.offset + first, part);
+    read_part(plan_, from, first, part);
     writer_.write(tensor, first, part);
     first += part.size();
     left -= part.size();
@@ -99,7 +112,7 @@ void PieceWorker::convert(const Piece& piece) const {
   const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + out_bytes);
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
-  plan_.source->file.read_at(from.offset + from_first, in);
+  read_part(plan_, from, from_first, in);
   transcode(tensor, piece.first_element, piece.elements, in, out);
   writer_.write(tensor, to_first, out);
 }

@@ -1,9 +1,9 @@
 #include "flow/pieces.hpp"
 
 #include "base/checked.hpp"
+#include "codec/codec.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 namespace headrace::flow {
 namespace {
@@ -18,17 +18,13 @@ std::uint64_t end_of(const TensorInfo& tensor) { return tensor.offset + tensor.b
 
 // True when `b` follows `a` in the source closely enough for both to be read in one go, whatever lies between.
 bool near(const TensorInfo& a, const TensorInfo& b) {
-  return b.offset >= end_of(a) && b.offset - end_of(a) < kWidestGap;
+  return a.encoding == Encoding::plain && b.encoding == Encoding::plain && b.offset >= end_of(a) &&
+         b.offset - end_of(a) < kWidestGap;
 }
 
 // True when nothing but padding lies between `a` and `b` in the output, so that one write may cover both.
 bool next_to(const TensorInfo& a, const TensorInfo& b, std::uint64_t alignment) {
   return base::checked_round_up(end_of(a), alignment) == b.offset && b.offset - end_of(a) < kWidestGap;
-}
-
-// Elements that a cut must be a multiple of: whole blocks on both sides.
-std::uint64_t granule_of(DType from, DType to) {
-  return std::lcm<std::uint64_t>(info(from).block_elements, info(to).block_elements);
 }
 
 }  // namespace
@@ -58,7 +54,7 @@ std::optional<Piece> PieceQueue::next() {
 Piece PieceQueue::cut_one(std::uint32_t tensor) {
   const TensorInfo& to = plan_.tensors[tensor];
   const TensorInfo& from = plan_.source_of(tensor);
-  const std::uint64_t granule = granule_of(from.dtype, to.dtype);
+  const std::uint64_t granule = codec::Transcoder(from.dtype, to.dtype, false).granule();
   const std::uint64_t granule_bytes = *bytes_of(from.dtype, granule) + *bytes_of(to.dtype, granule);
   const std::uint64_t bytes = from.dtype == to.dtype ? 2 * sizes_.copied : sizes_.converted;
   const std::uint64_t most = std::max<std::uint64_t>(bytes / granule_bytes, 1) * granule;

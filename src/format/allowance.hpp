@@ -16,8 +16,6 @@ class Allowance {
  public:
   Allowance(std::string file, std::uint64_t bytes) : file_(std::move(file)), bytes_(bytes) {}
 
-  std::uint64_t bytes() const noexcept { return bytes_; }
-
   /// Throws Error(budget) when `bytes`, all that would then be held, is more than allowed.
   void require(std::uint64_t bytes) const {
     if (bytes <= bytes_) return;

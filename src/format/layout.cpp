@@ -1,5 +1,6 @@
 #include "format/layout.hpp"
 
+#include "format/allowance.hpp"
 #include "format/gguf/header_writer.hpp"
 #include "format/name_index.hpp"
 #include "format/printable.hpp"
@@ -38,6 +39,16 @@ void check_names(std::span<const TensorInfo> tensors, const std::string& file) {
   }
 }
 
+void check_keys(const Metadata& metadata, const std::string& file) {
+  NameIndex keys;
+  const auto key_of = [&](std::size_t i) { return metadata.key(i); };
+  for (std::size_t i = 0; i < metadata.size(); ++i) {
+    if (keys.add(metadata.key(i), key_of)) continue;
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("the metadata key '{}' is there twice", printable(metadata.key(i))), {.file = file});
+  }
+}
+
 }  // namespace
 
 bool holds(Format format, DType dtype) noexcept {
@@ -46,11 +57,13 @@ bool holds(Format format, DType dtype) noexcept {
 }
 
 Layout lay_out(Format format, std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order,
-               const Metadata& metadata, const std::string& file) {
+               const Metadata& metadata, const std::string& file, std::uint64_t memory) {
+  const Allowance allowance(file, memory);
   for (const TensorInfo& tensor : tensors) check_type(format, tensor, file);
   check_names(tensors, file);
-  if (format == Format::gguf) return gguf::lay_out(tensors, metadata, file);
-  return safetensors::lay_out(tensors, data_order, metadata, file);
+  check_keys(metadata, file);
+  if (format == Format::gguf) return gguf::lay_out(tensors, metadata, file, allowance);
+  return safetensors::lay_out(tensors, data_order, metadata, file, allowance);
 }
 
 }  // namespace headrace::format

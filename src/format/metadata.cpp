@@ -105,6 +105,16 @@ std::uint64_t MetadataValue::element_count() const noexcept {
   return load_little<std::uint64_t>(bytes_.data() + 4);
 }
 
+std::vector<std::byte> MetadataValue::i32_array(std::span<const std::int32_t> numbers) {
+  const auto type = static_cast<std::uint32_t>(ValueType::i32);
+  const std::uint64_t count = numbers.size();
+  std::vector<std::byte> bytes(kArrayPrefix + numbers.size_bytes());
+  std::memcpy(bytes.data(), &type, sizeof type);
+  std::memcpy(bytes.data() + sizeof type, &count, sizeof count);
+  if (!numbers.empty()) std::memcpy(bytes.data() + kArrayPrefix, numbers.data(), numbers.size_bytes());
+  return bytes;
+}
+
 std::optional<std::vector<std::int32_t>> MetadataValue::as_i32_array() const {
   if (type_ != ValueType::array || element_type() != ValueType::i32) return std::nullopt;
   const auto elements = bytes_.subspan(kArrayPrefix);
@@ -203,13 +213,7 @@ void Metadata::set_u32(std::string_view key, std::uint32_t number) {
 }
 
 void Metadata::set_i32_array(std::string_view key, std::span<const std::int32_t> numbers) {
-  std::vector<std::byte> bytes;
-  bytes.reserve(kArrayPrefix + numbers.size_bytes());
-  append_little(bytes, static_cast<std::uint32_t>(ValueType::i32));
-  append_little(bytes, std::uint64_t{numbers.size()});
-  const auto number_bytes = std::as_bytes(numbers);
-  bytes.insert(bytes.end(), number_bytes.begin(), number_bytes.end());
-  set(key, ValueType::array, bytes);
+  set(key, ValueType::array, MetadataValue::i32_array(numbers));
 }
 
 void Metadata::set_string_array(std::string_view key, std::span<const std::string_view> texts) {

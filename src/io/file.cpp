@@ -10,13 +10,6 @@
 #include <cerrno>
 
 namespace headrace::io {
-namespace {
-
-// The kernel moves at most this much in one call; asking for less than 2 GiB keeps every system the same.
-constexpr std::size_t kMostPerCall = std::size_t{1} << 30;
-
-}  // namespace
-
 Descriptor::~Descriptor() {
   if (fd_ != kNone) ::close(fd_);
 }

@@ -11,6 +11,9 @@
 
 namespace headrace::io {
 
+/// The kernel moves at most 2 GiB in one call; asking for less keeps every system the same.
+inline constexpr std::size_t kMostPerCall = std::size_t{1} << 30;
+
 /// Owns a file descriptor. Move-only.
 class Descriptor {
  public:

@@ -22,7 +22,6 @@ namespace headrace::io {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::size_t kMostPerCall = std::size_t{1} << 30;
 constexpr mode_t kMode = 0666;  // less the umask, as for any new file
 
 std::string random_name() {
@@ -68,6 +67,7 @@ OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace)
       throw Error(ErrorCode::conflict, "the output exists and is no regular file", {.file = name_});
     }
     if (!replace_) throw system_error(EEXIST, "create the output", name_);
+    mode_ = about.st_mode & 0777U;
   }
   const fs::path folder = path_.has_parent_path() ? path_.parent_path() : fs::path(".");
   folder_ = Descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -77,6 +77,7 @@ OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace)
     throw system_error(ENAMETOOLONG, "create the output", name_);  // now, not when all the work is done
   }
   create();
+  if (mode_) ::fchmod(fd_.get(), *mode_);  // who may read a model is not ours to change
   try {
     make_room();
   } catch (...) {
@@ -175,11 +176,18 @@ void OutputFile::commit() {
 // Gives the nameless file its name: the final one, or one to be renamed from where an older file has to go.
 void OutputFile::link_temporary() {
   const std::string self = proc_path(fd_.get());
-  const std::string first = replace_ ? random_name() : leaf_;
-  if (::linkat(AT_FDCWD, self.c_str(), folder_.get(), first.c_str(), AT_SYMLINK_FOLLOW) != 0) {
-    throw system_error(errno, "name the output", name_);
+  const auto link = [&](const std::string& name) {
+    return ::linkat(AT_FDCWD, self.c_str(), folder_.get(), name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+  };
+  if (link(leaf_)) return;
+  if (errno == EEXIST && replace_) {
+    const std::string name = random_name();
+    if (link(name)) {
+      temporary_ = name;
+      return;
+    }
   }
-  if (replace_) temporary_ = first;
+  throw system_error(errno, "name the output", name_);
 }
 
 void OutputFile::rename_temporary() {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -47,6 +48,7 @@ class OutputFile {
   std::string name_;            // as errors call it
   std::uint64_t size_;
   bool replace_;
+  std::optional<unsigned> mode_;  // of the file to be replaced
   Descriptor folder_, fd_;
   std::string leaf_;       // the path's last part
   std::string temporary_;  // name in the folder, empty while there is none

@@ -1,7 +1,8 @@
 #include "plan/draft.hpp"
 
-#include "base/checked.hpp"
 #include "codec/codec.hpp"
+#include "format/allowance.hpp"
+#include "format/gguf/gguf.hpp"
 #include "plan/choose_type.hpp"
 #include "plan/metadata_map.hpp"
 #include "plan/shapes.hpp"
@@ -10,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -27,40 +29,43 @@ struct Tally {
     if (count++ == 0) first = name;
   }
   std::string text() const {
-    return count == 1 ? fmt::format("'{}'", first) : fmt::format("{} tensors, the first '{}',", count, first);
+    return count == 1 ? fmt::format("tensor '{}'", first) : fmt::format("{} tensors, the first '{}'", count, first);
   }
 };
 
-// What the user can do about a tensor whose type the target can't hold.
+Format other(Format format) { return format == Format::gguf ? Format::safetensors : Format::gguf; }
+
+// What the user can do about a tensor of a type that the target can't hold.
 std::string way_out(DType dtype, Format to) {
-  if (to == Format::safetensors) {
-    return codec::can_decode(dtype) ? "--type f16 decodes it, --to gguf keeps it" : "--to gguf keeps it";
-  }
-  if (is_float(dtype) && codec::can_decode(dtype))
-    return "--type f16 (or another type) converts it, --to safetensors keeps it";
-  return "--to safetensors keeps it";
+  std::string ways;
+  if ((is_float(dtype) || is_block(dtype)) && codec::can_decode(dtype))
+    ways = "--type f16 (or another type) converts it";
+  if (format::holds(other(to), dtype))
+    ways += fmt::format("{}--to {} keeps it", ways.empty() ? "" : ", ", name(other(to)));
+  return ways;
 }
 
 void require_possible(const Draft& draft, const TensorInfo& tensor, DType to) {
-  const std::string& file = draft.source->file.name();
-  const std::string found(name(tensor.dtype));
+  const auto refuse = [&](std::string problem, std::string hint) {
+    throw Error(ErrorCode::unsupported, std::move(problem),
+                {.file = draft.source->file.name(), .tensor = std::string(tensor.name), .hint = std::move(hint)});
+  };
+  const std::string_view from = name(tensor.dtype);
   if (!format::holds(draft.to, to)) {
     const bool asked = to != tensor.dtype;
-    throw Error(ErrorCode::unsupported, fmt::format("{} can't hold {} tensors", name(draft.to), name(to)),
-                {.file = file,
-                 .tensor = std::string(tensor.name),
-                 .found = asked ? "" : found,
-                 .hint = asked ? "--to gguf can" : way_out(to, draft.to)});
+    refuse(fmt::format("{} can't hold {} tensors", name(draft.to), name(to)),
+           !asked                               ? way_out(to, draft.to)
+           : format::holds(other(draft.to), to) ? fmt::format("--to {} can", name(other(draft.to)))
+                                                : "choose another --type");
   }
   if (to == tensor.dtype) return;
   if (!codec::can_decode(tensor.dtype)) {
-    throw Error(ErrorCode::unsupported, fmt::format("this version can't decode {} to make {}", found, name(to)),
-                {.file = file, .tensor = std::string(tensor.name), .hint = "without --type it is copied as it is"});
+    refuse(fmt::format("this version can't decode {} to make {}", from, name(to)),
+           format::holds(draft.to, tensor.dtype) ? "without --type it is copied as it is"
+                                                 : way_out(tensor.dtype, draft.to));
   }
-  if (!codec::can_encode(to)) {
-    throw Error(ErrorCode::unsupported, fmt::format("this version can't make {} tensors", name(to)),
-                {.file = file, .tensor = std::string(tensor.name), .hint = "choose another --type"});
-  }
+  if (!codec::can_encode(to))
+    refuse(fmt::format("this version can't make {} tensors", name(to)), "choose another --type");
 }
 
 void choose_types(Draft& draft) {
@@ -79,8 +84,8 @@ void choose_types(Draft& draft) {
     draft.origins.push_back({static_cast<std::uint32_t>(i), choice.why});
   }
   if (fallback.count > 0) {
-    draft.notes.push_back(fmt::format("{} can't be {}, its rows being no whole number of blocks: see 'why'",
-                                      fallback.text(), name(*draft.options.type)));
+    draft.notes.push_back(fmt::format("rows that are no whole number of {} blocks get another type, see 'why': {}",
+                                      name(*draft.options.type), fallback.text()));
   }
   if (requantised.count > 0) {
     draft.notes.push_back(fmt::format(
@@ -88,31 +93,44 @@ void choose_types(Draft& draft) {
   }
 }
 
-// GGUF: at most four dimensions, the rest goes to the metadata.
-void merge_ranks(Draft& draft) {
-  Tally merged;
-  for (TensorInfo& tensor : draft.tensors) {
-    if (tensor.shape.size() <= kMostGgufDims) continue;
-    std::vector<std::int32_t> dims;
-    for (const std::uint64_t dim : tensor.shape) {
-      if (dim > std::numeric_limits<std::int32_t>::max()) {
-        throw Error(ErrorCode::unsupported, "a dimension is too large to be recorded when merged for GGUF",
-                    {.file = draft.source->file.name(),
-                     .tensor = std::string(tensor.name),
-                     .expected = "at most 2147483647",
-                     .found = to_string(tensor.shape),
-                     .hint = "--to safetensors keeps it"});
-      }
-      dims.push_back(static_cast<std::int32_t>(dim));
+std::vector<std::int32_t> recordable(const Draft& draft, const TensorInfo& tensor) {
+  std::vector<std::int32_t> dims;
+  for (const std::uint64_t dim : tensor.shape) {
+    if (dim > std::numeric_limits<std::int32_t>::max()) {
+      throw Error(ErrorCode::unsupported, "a dimension is too large to be recorded when merged for GGUF",
+                  {.file = draft.source->file.name(),
+                   .tensor = std::string(tensor.name),
+                   .expected = "at most 2147483647",
+                   .found = to_string(tensor.shape),
+                   .hint = "--to safetensors keeps it"});
     }
-    const std::string key = std::string(kOriginalShape) + std::string(tensor.name);
-    if (!draft.metadata.find(key)) draft.metadata.set_i32_array(key, dims);
+    dims.push_back(static_cast<std::int32_t>(dim));
+  }
+  return dims;
+}
+
+// GGUF: at most four dimensions, the rest goes to the metadata. What the source's own metadata says of a tensor's shape
+// stays, for that is the older shape; where it fits no longer, it goes.
+void merge_ranks(Draft& draft) {
+  const RecordedShapes recorded(draft.source->header);
+  for (const std::string& key : recorded.unusable()) {
+    draft.metadata.erase(key);
+    draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
+  }
+  Tally merged;
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
+    TensorInfo& tensor = draft.tensors[i];
+    if (tensor.shape.size() <= format::gguf::kMaxRankWritten) continue;
+    if (!recorded.all().contains(i)) {
+      const std::string key = std::string(kOriginalShape) + std::string(tensor.name);
+      draft.metadata.append(key, ValueType::array, MetadataValue::i32_array(recordable(draft, tensor)));
+    }
     tensor.shape = merge_outermost(tensor.shape, draft.shapes);
     merged.add(tensor.name);
   }
   if (merged.count > 0) {
     draft.notes.push_back(
-        fmt::format("{} has more than 4 dimensions: the outermost are merged, the shape is recorded in the metadata",
+        fmt::format("more than 4 dimensions: the outermost are merged, and the shape is recorded in the metadata: {}",
                     merged.text()));
   }
 }
@@ -121,10 +139,12 @@ void merge_ranks(Draft& draft) {
 void widen_scalars(Draft& draft) {
   static constexpr std::uint64_t kOne = 1;
   std::vector<std::string_view> names;
+  Tally scalars;
   for (TensorInfo& tensor : draft.tensors) {
     if (!tensor.shape.empty()) continue;
     tensor.shape = Shape(&kOne, 1);
     names.push_back(tensor.name);
+    scalars.add(tensor.name);
   }
   if (names.empty()) return;
   draft.metadata.set_string_array(kScalars, names);
@@ -142,7 +162,7 @@ void restore_shapes(Draft& draft) {
     draft.tensors[i].shape = draft.shapes.copy(recorded.of(i));
     restored.add(draft.tensors[i].name);
   }
-  if (restored.count > 0) draft.notes.push_back(fmt::format("{} gets its recorded shape back", restored.text()));
+  if (restored.count > 0) draft.notes.push_back(fmt::format("the recorded shape is restored: {}", restored.text()));
   for (const std::string& key : recorded.unusable()) {
     draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
   }
@@ -154,9 +174,26 @@ void note_long_names(Draft& draft) {
     if (tensor.name.size() > kLongestName) longer.add(tensor.name);
   }
   if (longer.count > 0) {
-    draft.notes.push_back(fmt::format("{} has a name longer than {} bytes, which ggml's own reader refuses",
-                                      longer.text(), kLongestName));
+    draft.notes.push_back(
+        fmt::format("a name longer than {} bytes, which ggml's own reader refuses: {}", kLongestName, longer.text()));
   }
+}
+
+// The output gets metadata of its own, which is as large as the source's.
+void change_metadata(Draft& draft) {
+  const format::Header& header = draft.source->header;
+  const std::size_t tensors = draft.tensors.capacity() * (sizeof(TensorInfo) + sizeof(Plan::Impl::Origin));
+  format::Allowance(draft.output.string(), draft.options.memory)
+      .require(draft.source->memory() + tensors + header.metadata.memory());
+  if (draft.to == Format::safetensors) {
+    draft.metadata = metadata_for_safetensors(header.metadata, draft.notes);
+    restore_shapes(draft);
+    return;
+  }
+  draft.metadata = metadata_for_gguf(header.metadata, header.format, draft.tensors, draft.retyped,
+                                     draft.options.architecture, draft.notes);
+  merge_ranks(draft);
+  if (header.format == Format::safetensors) widen_scalars(draft);
 }
 
 }  // namespace
@@ -176,16 +213,13 @@ Draft draft_conversion(std::shared_ptr<const Checkpoint::Impl> source, const std
   draft.tensors.reserve(header.tensors.tensors().size());
   draft.origins.reserve(header.tensors.tensors().size());
   choose_types(draft);
-  if (to == Format::gguf) {
-    draft.metadata = metadata_for_gguf(header.metadata, header.format, draft.tensors, draft.retyped,
-                                       options.architecture, draft.notes);
-    merge_ranks(draft);
-    if (header.format == Format::safetensors) widen_scalars(draft);
-    note_long_names(draft);
-  } else {
-    draft.metadata = metadata_for_safetensors(header.metadata, header.format, draft.notes);
-    restore_shapes(draft);
-  }
+  const bool deep = std::ranges::any_of(
+      draft.tensors, [](const TensorInfo& tensor) { return tensor.shape.size() > format::gguf::kMaxRankWritten; });
+  const bool same_format = to == header.format;
+  const bool same_gguf = !draft.retyped && !options.architecture && !deep;
+  draft.keeps_metadata = same_format && (to == Format::safetensors || same_gguf);
+  if (!draft.keeps_metadata) change_metadata(draft);
+  if (to == Format::gguf) note_long_names(draft);
   return draft;
 }
 

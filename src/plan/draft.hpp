@@ -22,6 +22,7 @@ struct Draft {
   std::vector<Plan::Impl::Origin> origins;
   base::Arena shapes;
   Metadata metadata;
+  bool keeps_metadata = false;  // the output's is the source's; `metadata` is empty
   std::vector<std::string> notes;
   bool retyped = false;  // some tensor changes its type
 };

@@ -17,6 +17,7 @@ constexpr std::string_view kQuantizationVersion = "general.quantization_version"
 constexpr std::string_view kAlignment = "general.alignment";
 constexpr std::uint32_t kQuantizationVersionNow = 2;
 constexpr std::uint32_t kFileTypeNotSpecified = 1024;
+constexpr std::size_t kMostNamed = 1000;  // pairs with a note of their own; tools write some tens
 
 // llama.cpp's enum llama_ftype, for the types it has a number for.
 constexpr std::array<std::pair<DType, std::uint32_t>, 26> kFileTypes = {{
@@ -51,6 +52,10 @@ Metadata from_safetensors(const Metadata& source, std::span<const TensorInfo> te
   for (std::size_t i = 0; i < source.size(); ++i) {
     const std::string_view key = source.key(i);
     if (key == kArchitecture) continue;
+    if (key.empty()) {
+      notes.push_back(fmt::format("metadata {} is left out: GGUF has no empty keys", source.value(i).to_string()));
+      continue;
+    }
     if (reserved_in_gguf(key)) {
       notes.push_back(fmt::format("metadata '{}' is left out: GGUF readers expect another type than text there", key));
       continue;
@@ -72,19 +77,23 @@ std::uint32_t file_type_of(std::span<const TensorInfo> tensors) {
   return at == kFileTypes.end() || *most == 0 ? kFileTypeNotSpecified : at->second;
 }
 
-Metadata metadata_for_safetensors(const Metadata& source, Format from, std::vector<std::string>& notes) {
-  if (from == Format::safetensors) return source;
+Metadata metadata_for_safetensors(const Metadata& source, std::vector<std::string>& notes) {
   Metadata out;
+  out.reserve(source.size(), 0);
+  std::size_t dropped = 0;
   for (std::size_t i = 0; i < source.size(); ++i) {
     const std::string_view key = source.key(i);
     if (key == kScalars || key.starts_with(kOriginalShape))
       continue;  // the tensor gets that shape back, or a note says why not
     if (source.value(i).type() == ValueType::string) {
       out.append(key, ValueType::string, source.value(i).bytes());
-    } else {
+    } else if (++dropped <= kMostNamed) {
       notes.push_back(fmt::format("metadata '{}' ({}) is left out: safetensors holds text only", key,
                                   source.value(i).to_string(3)));
     }
+  }
+  if (dropped > kMostNamed) {
+    notes.push_back(fmt::format("{} more pairs of metadata that aren't text are left out", dropped - kMostNamed));
   }
   return out;
 }
@@ -100,6 +109,9 @@ Metadata metadata_for_gguf(const Metadata& source, Format from, std::span<const 
     out.set_string(kArchitecture, *architecture);
   }
   if (retyped) {
+    if (const auto old = source.find(kFileType); old && old->as_u64() != file_type_of(tensors)) {
+      notes.push_back(fmt::format("general.file_type {} becomes {}", old->to_string(), file_type_of(tensors)));
+    }
     out.set_u32(kFileType, file_type_of(tensors));
     if (any_block(tensors)) out.set_u32(kQuantizationVersion, kQuantizationVersionNow);
   }

@@ -11,9 +11,9 @@
 
 namespace headrace::plan {
 
-/// The metadata of a safetensors output. Strings stay, from GGUF too; GGUF's other values have no place there: they
-/// are left out, and each is named in `notes`.
-Metadata metadata_for_safetensors(const Metadata& source, Format from, std::vector<std::string>& notes);
+/// The metadata of a safetensors output made from GGUF: its strings. Other values have no place there; they are left
+/// out, and named in `notes`.
+Metadata metadata_for_safetensors(const Metadata& source, std::vector<std::string>& notes);
 
 /// The metadata of a GGUF output. From GGUF: unchanged, but for the type and the architecture where they change.
 /// From safetensors: its strings, behind what GGUF readers look for (general.architecture when known,

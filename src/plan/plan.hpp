@@ -27,11 +27,11 @@ struct Plan::Impl {
   Format to = Format::gguf;
   ConvertOptions options;
 
-  std::vector<TensorInfo> tensors;       // of the output, in the order of its header
-  std::vector<Origin> origins;           // beside `tensors`
-  std::vector<std::uint32_t> by_source;  // indexes into `tensors`, in the order their bytes have in the source
-  base::Arena shapes;                    // of tensors that don't keep their source's
-  Metadata metadata;
+  std::vector<TensorInfo> tensors;           // of the output, in the order of its header
+  std::vector<Origin> origins;               // beside `tensors`
+  std::vector<std::uint32_t> by_source;      // indexes into `tensors`, in the order their bytes have in the source
+  base::Arena shapes;                        // of tensors that don't keep their source's
+  std::shared_ptr<const Metadata> metadata;  // the source's own where nothing in it changes
   std::vector<std::string> notes;
   format::Layout layout;
   std::uint64_t source_bytes = 0;

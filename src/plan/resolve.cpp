@@ -42,7 +42,11 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
   plan->tensors = std::move(draft.tensors);
   plan->origins = std::move(draft.origins);
   plan->shapes = std::move(draft.shapes);
-  plan->metadata = std::move(draft.metadata);
+  if (draft.keeps_metadata) {
+    plan->metadata = {plan->source, &plan->source->header.metadata};
+  } else {
+    plan->metadata = std::make_shared<const Metadata>(std::move(draft.metadata));
+  }
   plan->notes = std::move(draft.notes);
 
   for (std::uint32_t i = 0; i < plan->tensors.size(); ++i) {
@@ -58,8 +62,10 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
     plan->source_bytes += plan->source_of(i).bytes;
   }
   plan->by_source = order_of_source(*plan);
-  plan->layout = format::lay_out(plan->to, plan->tensors, order_of_data(*plan, draft.retyped), plan->metadata,
-                                 plan->output.string());
+  const std::uint64_t held = plan->source->memory() + plan->memory();
+  const std::uint64_t left = plan->options.memory - std::min(plan->options.memory, held);
+  plan->layout = format::lay_out(plan->to, plan->tensors, order_of_data(*plan, draft.retyped), *plan->metadata,
+                                 plan->output.string(), left);
   return plan;
 }
 
@@ -67,8 +73,8 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
 
 std::size_t headrace::Plan::Impl::memory() const noexcept {
   std::size_t bytes = tensors.capacity() * sizeof(TensorInfo) + origins.capacity() * sizeof(Origin) +
-                      by_source.capacity() * sizeof(std::uint32_t) + shapes.memory() + metadata.memory() +
-                      layout.memory();
+                      by_source.capacity() * sizeof(std::uint32_t) + shapes.memory() + layout.memory();
+  if (metadata.get() != &source->header.metadata) bytes += metadata->memory();
   for (const std::string& note : notes) bytes += sizeof(note) + note.capacity();
   return bytes;
 }

@@ -1,11 +1,14 @@
 #include "plan/shapes.hpp"
 
 #include "base/checked.hpp"
+#include "format/gguf/gguf.hpp"
 
 #include <optional>
 
 namespace headrace::plan {
 namespace {
+
+constexpr std::size_t kMostDims = format::gguf::kMaxRankWritten;
 
 // The shape that the value of a kOriginalShape key stands for, when it describes a tensor of `elements` elements.
 std::optional<std::vector<std::uint64_t>> shape_in(const MetadataValue& value, std::uint64_t elements) {
@@ -23,12 +26,12 @@ std::optional<std::vector<std::uint64_t>> shape_in(const MetadataValue& value, s
 }  // namespace
 
 Shape merge_outermost(Shape shape, base::Arena& arena) {
-  if (shape.size() <= kMostGgufDims) return shape;
-  const std::size_t merged = shape.size() - kMostGgufDims + 1;
-  std::vector<std::uint64_t> dims(kMostGgufDims);
+  if (shape.size() <= kMostDims) return shape;
+  const std::size_t merged = shape.size() - kMostDims + 1;
+  std::vector<std::uint64_t> dims(kMostDims);
   // The product of all dimensions fits 64 bits, so a part of them does too unless another one is 0.
   dims[0] = base::checked_product(shape.first(merged)).value_or(0);
-  for (std::size_t i = 1; i < kMostGgufDims; ++i) dims[i] = shape[merged + i - 1];
+  for (std::size_t i = 1; i < kMostDims; ++i) dims[i] = shape[merged + i - 1];
   return arena.copy(std::span<const std::uint64_t>(dims));
 }
 

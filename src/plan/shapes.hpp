@@ -19,7 +19,6 @@
 
 namespace headrace::plan {
 
-inline constexpr std::size_t kMostGgufDims = 4;
 inline constexpr std::string_view kOriginalShape = "comfy.gguf.orig_shape.";
 inline constexpr std::string_view kScalars = "headrace.scalars";
 

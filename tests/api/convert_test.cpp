@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <tuple>
 
 namespace headrace {
 namespace {
@@ -19,6 +20,7 @@ using test::random_bytes;
 using test::random_floats;
 using test::read_file;
 using test::TempFolder;
+using test::write_file;
 
 Error error_of(auto&& action) {
   try {
@@ -205,6 +207,58 @@ TEST(Convert, NamesTheFirstNumberThatDoesNotFit) {
   EXPECT_NO_THROW(
       convert(folder / "in.safetensors", folder / "out.gguf", {.type = DType::F16, .nonfinite = Nonfinite::keep}));
   EXPECT_NO_THROW(convert(folder / "in.safetensors", folder / "out2.gguf", {.type = DType::BF16}));  // NaN stays NaN
+}
+
+TEST(Convert, RefusesToOverflowAScale) {
+  const TempFolder folder;
+  for (const auto& [type, fits, breaks] : std::vector<std::tuple<DType, float, float>>{
+           {DType::Q8_0, 8'321'039.5F, 8'321'040.0F}, {DType::Q4_0, 524'159.97F, 524'160.0F}}) {
+    std::vector<float> values(64, 1.0F);
+    values[40] = -fits;
+    test::save(folder / "in.safetensors", {floats("w", {2, 32}, values)});
+    convert(folder / "in.safetensors", folder / "out.gguf", {.type = type, .force = true});
+    const auto report = verify(Checkpoint::open(folder / "in.safetensors"), Checkpoint::open(folder / "out.gguf"));
+    EXPECT_LT(report.tensors[0].relative_rmse, 0.1);
+    values[40] = -breaks;
+    test::save(folder / "in.safetensors", {floats("w", {2, 32}, values)});
+    const auto job = [&] { convert(folder / "in.safetensors", folder / "out.gguf", {.type = type, .force = true}); };
+    EXPECT_NE(std::string(error_of(job).what()).find("element 40 is too large for"), std::string::npos);
+  }
+}
+
+TEST(Convert, LeavesOutMetadataThatGgufCannotHold) {
+  const TempFolder folder;
+  write_file(folder / "in.safetensors", std::string_view("\x1a\0\0\0\0\0\0\0{\"__metadata__\":{\"\":\"x\"}}  ", 34));
+  EXPECT_EQ(Checkpoint::open(folder / "in.safetensors").metadata().size(), 1U);
+  const Plan plan = plan_conversion(folder / "in.safetensors", folder / "out.gguf");
+  EXPECT_EQ(plan.notes().size(), 1U);
+  convert(plan);
+  EXPECT_EQ(Checkpoint::open(folder / "out.gguf").metadata().size(), 2U);
+}
+
+TEST(Convert, RecordsOfShapesStayWhereTheyFit) {
+  const TempFolder folder;
+  Metadata metadata;
+  metadata.set_i32_array("comfy.gguf.orig_shape.gone", std::vector<std::int32_t>{7, 7});
+  metadata.set_i32_array("comfy.gguf.orig_shape.w", std::vector<std::int32_t>{2, 3, 1, 1, 4});
+  const auto tensor = random_floats("w", {6, 1, 1, 4}, 1);
+  test::save(folder / "in.gguf", {tensor}, metadata);
+  convert(folder / "in.gguf", folder / "out.gguf", {.type = DType::F16});
+  convert(folder / "out.gguf", folder / "back.safetensors");
+  EXPECT_EQ(to_string(Checkpoint::open(folder / "back.safetensors").find("w")->shape), "[2, 3, 1, 1, 4]");
+  EXPECT_FALSE(Checkpoint::open(folder / "out.gguf").metadata().find("comfy.gguf.orig_shape.gone"));
+}
+
+TEST(Convert, PlansThatDoNotFitTheBudgetAreRefusedBeforeTheyAreMade) {
+  const TempFolder folder;
+  Metadata metadata;
+  metadata.set_string("large", std::string(3 << 20, 'x'));
+  test::save(folder / "in.gguf", {random_floats("w", {4, 32}, 1)}, metadata);
+  const auto plan = [&](std::uint64_t memory) {
+    plan_conversion(folder / "in.gguf", folder / "out.gguf", {.type = DType::Q8_0, .memory = memory});
+  };
+  EXPECT_EQ(error_of([&] { plan(8 << 20); }).code(), ErrorCode::budget);
+  EXPECT_NO_THROW(plan(16 << 20));
 }
 
 TEST(Convert, ProtectsInputsAndOutputs) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <map>
 
@@ -47,7 +48,7 @@ TEST(Verify, KnowsEveryOutcome) {
   EXPECT_EQ(rows.at("new").match, Match::only_in_second);
   EXPECT_EQ(rows.at("shape").match, Match::shape_differs);
   EXPECT_EQ(rows.at("type").match, Match::type_differs);
-  EXPECT_EQ(rows.at("bits").match, Match::type_differs);
+  EXPECT_EQ(rows.at("bits").match, Match::bytes_differ);
   EXPECT_EQ(rows.at("numbers").match, Match::compared);
   EXPECT_DOUBLE_EQ(rows.at("numbers").max_error, 0.5);
   EXPECT_DOUBLE_EQ(rows.at("numbers").relative_rmse, std::sqrt(0.25 / 9));
@@ -63,6 +64,18 @@ TEST(Verify, TreatsNonfiniteNumbersAsPeopleWould) {
   EXPECT_EQ(verify_models({doubles("x", {inf, 1})}, {doubles("x", {-inf, 1})}).tensors[0].max_error, inf);
   EXPECT_FALSE(verify_models({doubles("x", {nan, 1})}, {doubles("x", {0, 1})}).same(0.5));
   EXPECT_EQ(verify_models({doubles("x", {0, 0})}, {doubles("x", {0, 1})}).tensors[0].relative_rmse, inf);
+}
+
+TEST(Verify, TellsLargeIntegersAndExtremeDoublesApart) {
+  auto a = random_bytes("ids", DType::I64, {1}, 1), b = a;
+  const std::int64_t large = std::int64_t{1} << 53, next = large + 1;
+  std::memcpy(a.bytes.data(), &large, sizeof large);
+  std::memcpy(b.bytes.data(), &next, sizeof next);
+  EXPECT_EQ(verify_models({a}, {b}).tensors[0].max_error, 1);
+  for (const double scale : {1e200, 1e-200}) {
+    const auto row = verify_models({doubles("x", {scale, scale})}, {doubles("x", {scale, 1.5 * scale})}).tensors[0];
+    EXPECT_NEAR(row.relative_rmse, 0.5 / std::sqrt(2.0), 1e-12) << scale;
+  }
 }
 
 TEST(Verify, FiguresDoNotDependOnThreadsOrMemory) {

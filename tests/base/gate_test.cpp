@@ -58,6 +58,22 @@ TEST(Gate, RefusesWhatCanNeverFit) {
   EXPECT_NO_THROW(gate.acquire(2 * kPage));
 }
 
+TEST(Gate, ABudgetOfOddBytesIsLentToTheLast) {
+  Gate gate(10'000);
+  gate.charge(1, "a header");
+  EXPECT_EQ(gate.acquire(9'999).bytes().size(), 3 * kPage);
+  EXPECT_EQ(code_of([&] { gate.acquire(3 * kPage + 1); }), ErrorCode::budget);
+  Gate boundless(~std::uint64_t{0});
+  EXPECT_EQ(boundless.acquire(kPage).bytes().size(), kPage);
+}
+
+TEST(Gate, ChargingMakesIdleSlabsGiveWay) {
+  Gate gate(4 * kPage);
+  gate.acquire(4 * kPage).reset();
+  EXPECT_NO_THROW(gate.charge(3 * kPage, "a header"));
+  EXPECT_EQ(code_of([&] { gate.charge(2 * kPage, "another"); }), ErrorCode::budget);
+}
+
 TEST(Gate, ALargeRequestIsServedBeforeLaterSmallOnes) {
   Gate gate(4 * kPage);
   Gate::Slab held = gate.acquire(2 * kPage);

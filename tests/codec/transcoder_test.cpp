@@ -130,8 +130,12 @@ constexpr CheckCase kCheckCases[] = {
     {DType::BF16, DType::Q4_0, kNan, true},
     {DType::F64, DType::Q8_0, 1e300, true},
     {DType::F64, DType::Q8_0, -kInfinity, true},
-    {DType::F64, DType::Q4_0, 3.4e38, false},
-    {DType::F32, DType::Q8_0, 3.4e38, false},
+    // Nor what would make a block's scale, an F16, infinite.
+    {DType::F64, DType::Q4_0, 3.4e38, true},
+    {DType::F32, DType::Q8_0, -65520.0 * 127, true},
+    {DType::F32, DType::Q8_0, 8321039.5, false},
+    {DType::F32, DType::Q4_0, -65520.0 * 8, true},
+    {DType::F32, DType::Q4_0, 524159.96875, false},
     // A cast keeps NaN and infinity; it must not make them.
     {DType::F32, DType::F16, kNan, false},
     {DType::F32, DType::F16, kInfinity, false},

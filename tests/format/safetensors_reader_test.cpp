@@ -147,6 +147,17 @@ TEST(SafetensorsReader, RefusesBrokenJson) {
                            "{\"__metadata__\":null null}"}) {
     EXPECT_TRUE(error_of(safetensors_file(json))) << json;
   }
+  // A colon where a value must end, balanced by a brace too many: content could hide behind it.
+  for (
+      const char* json :
+      {R"({"t":{"shape":[1],"data_offsets":[0,4],"dtype":"F32":"F16","shape":[7]}}})",
+       R"({"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":"y":1}},"u":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}})",
+       R"({"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1:1}}})",
+       R"({"__metadata__":{"a":"b":"c","hidden":"x"}},"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+       R"({"__metadata__":null:{}},"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+       R"({"t":{"dtype":"F32","shape":[1:2],"data_offsets":[0,4]}})"}) {
+    EXPECT_TRUE(error_of(safetensors_file(json, 4))) << json;
+  }
   const auto unknown = [](const std::string& value) {
     return safetensors_file(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0,4],"x":)" + value), 4);
   };

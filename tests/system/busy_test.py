@@ -3,7 +3,7 @@
 import bigfiles
 from measure import measure
 
-SHAPES = {"huge.weight": (1, 400_000_000)} | {f"small.{i}.weight": (16, 256) for i in range(20_000)}
+SHAPES = {"huge.weight": (1, 1_600_000_000)} | {f"small.{i}.weight": (16, 256) for i in range(20_000)}
 
 
 def test_cores_kept_busy(figure, binary, memory_folder):
@@ -14,7 +14,7 @@ def test_cores_kept_busy(figure, binary, memory_folder):
             result = measure(binary, "convert", source, "-o", output, "--type", "q4_0", "-t", "2", "-q", "--force")
             assert result.returncode == 0, result.stderr
             figure(
-                f"F16 -> Q4_0, a tensor of 800 MB and 20,000 of 8 kB, 2 threads: {result.wall:.2f} s, "
+                f"F16 -> Q4_0, a tensor of 3.2 GB and 20,000 of 8 kB, 2 threads: {result.wall:.2f} s, "
                 f"{result.cpu / result.wall:.2f} cores busy"
             )
     finally:

@@ -130,7 +130,7 @@ KILLED_AT = [
     ("fsync_folder:before", False, True, "whole", False),
     ("pwrite:after", True, True, "old", False),
     ("linkat:before", True, True, "old", False),
-    ("linkat:after", True, True, "old", True),
+    ("linkat:after", True, True, "old", False),
     ("renameat2:before", True, True, "old", True),
     ("renameat2:after", True, True, "whole", False),
     ("pwrite:after", False, False, "absent", True),

@@ -57,7 +57,7 @@ void check(const TensorInfo& tensor, const std::string& file) {
   for (std::size_t i = tensor.shape.size(); i-- > 0;) {  // innermost first, as readers multiply
     const auto product = base::checked_mul(elements, tensor.shape[i]);
     if (tensor.shape[i] > kMaxCount || !product || *product > kMaxCount) {
-      refuse(ErrorCode::invalid_argument, tensor, file, "its number of elements doesn't fit 63 bits", {},
+      refuse(ErrorCode::unsupported, tensor, file, "its number of elements doesn't fit 63 bits", {},
              to_string(tensor.shape));
     }
     elements = *product;
@@ -120,9 +120,15 @@ std::uint64_t place(std::span<TensorInfo> tensors, std::uint64_t data, std::uint
 
 }  // namespace
 
-Layout lay_out(std::span<TensorInfo> tensors, const Metadata& metadata, const std::string& file) {
+Layout lay_out(std::span<TensorInfo> tensors, const Metadata& metadata, const std::string& file,
+               const Allowance& allowance) {
   const std::uint64_t alignment = alignment_of(metadata, file);
   for (const TensorInfo& tensor : tensors) check(tensor, file);
+  for (std::size_t i = 0; i < metadata.size(); ++i) {
+    if (metadata.key(i).empty()) {
+      throw Error(ErrorCode::unsupported, "GGUF can't hold a metadata key of no characters", {.file = file});
+    }
+  }
   ByteCounter counter;
   put_header(counter, tensors, metadata, 0);  // offsets take 8 bytes whatever they are
   const std::uint64_t data = base::checked_round_up(counter.size(), alignment).value();
@@ -130,6 +136,7 @@ Layout lay_out(std::span<TensorInfo> tensors, const Metadata& metadata, const st
   Layout layout;
   layout.alignment = alignment;
   layout.file_bytes = place(tensors, data, alignment, file);
+  allowance.require(data);
   layout.header.resize(static_cast<std::size_t>(data));
   ByteFiller filler(layout.header);
   put_header(filler, tensors, metadata, data);

@@ -161,7 +161,7 @@ void put_json(Sink& sink, std::span<const TensorInfo> tensors, const Metadata& m
 }  // namespace
 
 Layout lay_out(std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order, const Metadata& metadata,
-               const std::string& file) {
+               const std::string& file, const Allowance& allowance) {
   check(metadata, file);
   for (const TensorInfo& tensor : tensors) check(tensor, file);
   const std::uint64_t data_bytes = place(tensors, data_order, file);
@@ -177,6 +177,7 @@ Layout lay_out(std::span<TensorInfo> tensors, std::span<const std::uint32_t> dat
                  .hint = "too many tensors or too much metadata for one safetensors file"});
   }
   Layout layout;
+  allowance.require(8 + length);
   layout.header.resize(static_cast<std::size_t>(8 + length));
   ByteFiller filler(layout.header);
   filler.put(std::as_bytes(std::span(&length, 1)));

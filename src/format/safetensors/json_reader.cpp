@@ -94,6 +94,7 @@ class JsonReader {
   void add_tensor(std::string_view name, const char* at, const Fields& fields);
 
   void skip(ondemand::value& value, int depth);
+  std::string_view scalar_of(ondemand::value& value) const;
   std::string_view key_of(ondemand::field& field);
   std::string_view string_of(ondemand::value& value, const char* what);
   std::string_view decode(const char* after_quote);
@@ -174,7 +175,11 @@ void JsonReader::read_entry(ondemand::field& field) {
   if (name != kMetadata) return read_tensor(name, at, value);
   if (has_metadata_) fail(at, "__metadata__ is there twice");
   has_metadata_ = true;
-  if (trimmed(value.raw_json_token()) != "null") read_metadata(value);
+  if (trimmed(value.raw_json_token()) == "null") {
+    scalar_of(value);
+  } else {
+    read_metadata(value);
+  }
 }
 
 void JsonReader::read_metadata(ondemand::value& value) {
@@ -293,13 +298,24 @@ void JsonReader::add_tensor(std::string_view name, const char* at, const Fields&
   if (!tensors_.add(tensor)) fail(at, "two tensors have this name");
 }
 
+// The token of a string, number or literal. simdjson only looks at what follows when it is asked for the next value,
+// and takes `"a":` for a key then; so a colon where a value must end is caught here.
+std::string_view JsonReader::scalar_of(ondemand::value& value) const {
+  const std::string_view token = value.raw_json_token();
+  const char* next = token.data() + token.size();
+  if (next >= text_.get() + length_ || (*next != ',' && *next != '}' && *next != ']')) {
+    fail(next, "the value doesn't end here", "',', '}' or ']'");
+  }
+  return token;
+}
+
 // A value that nobody wants must still be JSON.
 void JsonReader::skip(ondemand::value& value, int depth) {
   const std::string_view token = value.raw_json_token();
   if (token.front() == '"') {
-    if (!valid_string(token.data() + 1)) fail(token.data(), "a string has an invalid escape");
+    if (!valid_string(scalar_of(value).data() + 1)) fail(token.data(), "a string has an invalid escape");
   } else if (token.front() != '[' && token.front() != '{') {
-    if (!valid_scalar(trimmed(token))) fail(token.data(), "this is no JSON value");
+    if (!valid_scalar(trimmed(scalar_of(value)))) fail(token.data(), "this is no JSON value");
   } else if (depth > kMaxDepth) {
     fail(token.data(), "the header's JSON is nested too deeply", fmt::format("at most {} levels", kMaxDepth));
   } else if (token.front() == '[') {
@@ -332,7 +348,7 @@ std::string_view JsonReader::string_of(ondemand::value& value, const char* what)
   const std::string_view token = value.raw_json_token();
   if (token.front() != '"')
     fail(token.data(), fmt::format("{} is no string", what), "a string", printable(trimmed(token)));
-  return decode(token.data() + 1);
+  return decode(scalar_of(value).data() + 1);
 }
 
 std::string_view JsonReader::decode(const char* after_quote) {
@@ -343,7 +359,7 @@ std::string_view JsonReader::decode(const char* after_quote) {
 }
 
 std::uint64_t JsonReader::integer_of(ondemand::value& value, const char* what) {
-  const std::string_view token = trimmed(value.raw_json_token());
+  const std::string_view token = trimmed(scalar_of(value));
   const std::optional<std::uint64_t> number = plain_integer(token);
   if (!number) {
     fail(value.raw_json_token().data(), fmt::format("{} is no plain non-negative integer", what),
