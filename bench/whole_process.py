@@ -87,8 +87,9 @@ def pairs(label: str, ours: list[str], loop: list[str], out: Path, loop_out: Pat
 
 
 def alone(label: str, ours: list[str], out: Path, count: int) -> None:
-    walls = [timed(ours, out)[0] for _ in range(count + 1)][1:]
-    print(f"{label:28} {statistics.median(walls):6.3f} s ({min(walls):.3f} … {max(walls):.3f})", flush=True)
+    rows = [timed(ours, out) for _ in range(count + 1)][1:]
+    walls, busy = [row[0] for row in rows], statistics.median(row[1] for row in rows)
+    print(f"{label:28} {statistics.median(walls):6.3f} s ({min(walls):.3f} … {max(walls):.3f})   busy {busy:.2f}", flush=True)
 
 
 def main() -> None:
@@ -103,7 +104,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder_name:
         folder = Path(folder_name)
         rows = int(arguments.gigabytes * 1e9 / 2 / 4096 / 100)
-        big, small = folder / "big.safetensors", folder / "small.safetensors"
+        big, small, mixed = (folder / f"{name}.safetensors" for name in ("big", "small", "mixed"))
         write_model(big, [(f"blk.{i}.weight", [rows, 4096]) for i in range(100)])
         write_model(small, [(f"blk.{i}.bias", [2048]) for i in range(16_000)])
         print(f"{machine()}; {arguments.folder}; {big.stat().st_size / 1e9:.2f} GB F16 in 100 tensors; 2 threads;")
@@ -118,6 +119,10 @@ def main() -> None:
         pairs("F16 -> Q4_0", [*convert, "--type", "q4_0"], loop, out, loop_out, arguments.pairs)
         tiny = [arguments.headrace, "convert", str(small), "-o", str(out), "--threads", "2", "--quiet"]
         alone("16,000 tensors of 4 KiB", tiny, out, arguments.pairs)
+        big.unlink()
+        write_model(mixed, [("huge", [1, rows * 4096 * 100])] + [(f"small.{i}", [16, 256]) for i in range(20_000)])
+        uneven = [arguments.headrace, "convert", str(mixed), "-o", str(out), "--threads", "2", "--quiet"]
+        alone("one huge, 20,000 small: Q4_0", [*uneven, "--type", "q4_0"], out, arguments.pairs)
 
 
 if __name__ == "__main__":

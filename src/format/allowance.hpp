@@ -14,10 +14,13 @@ namespace headrace::format {
 /// Asked before memory is taken, so that a header which doesn't fit is refused and not half loaded.
 class Allowance {
  public:
-  Allowance(std::string file, std::uint64_t bytes) : file_(std::move(file)), bytes_(bytes) {}
+  /// `bytes` may be held in all; `others` hold some of them already.
+  Allowance(std::string file, std::uint64_t bytes, std::uint64_t others = 0)
+      : file_(std::move(file)), bytes_(bytes), others_(others) {}
 
-  /// Throws Error(budget) when `bytes`, all that would then be held, is more than allowed.
+  /// Throws Error(budget) when `bytes`, all that would then be held here, is more than allowed.
   void require(std::uint64_t bytes) const {
+    bytes += others_;
     if (bytes <= bytes_) return;
     throw Error(ErrorCode::budget, "the header doesn't fit the memory allowed for it",
                 {.file = file_,
@@ -37,7 +40,7 @@ class Allowance {
 
  private:
   std::string file_;
-  std::uint64_t bytes_;
+  std::uint64_t bytes_, others_;
 };
 
 }  // namespace headrace::format

@@ -57,8 +57,8 @@ bool holds(Format format, DType dtype) noexcept {
 }
 
 Layout lay_out(Format format, std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order,
-               const Metadata& metadata, const std::string& file, std::uint64_t memory) {
-  const Allowance allowance(file, memory);
+               const Metadata& metadata, const std::string& file, std::uint64_t memory, std::uint64_t held) {
+  const Allowance allowance(file, memory, held);
   for (const TensorInfo& tensor : tensors) check_type(format, tensor, file);
   check_names(tensors, file);
   check_keys(metadata, file);

@@ -28,13 +28,14 @@ inline constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::
 /// Lays out a file. `tensors` are in the order the header shall list them, with name, dtype, shape and bytes filled in;
 /// their `offset` is set here, from the start of the file. `file` names the output in errors.
 /// Throws Error(unsupported) naming the tensor that the format can't hold (type, rank, name), Error(invalid_argument)
-/// for a size that overflows or a row that isn't whole blocks, Error(budget), before it is made, for a header of more
-/// than `memory` bytes.
+/// for a size that overflows or a row that isn't whole blocks, Error(budget), before it is made, for a header that
+/// doesn't fit `memory` bytes together with the `held` ones.
 ///
 /// safetensors: data lies in the order of `data_order` (indexes into `tensors`; empty means as listed). Metadata must
 /// be strings. gguf: data lies as listed, as ggml's reader demands; `general.alignment` in the metadata is obeyed.
 Layout lay_out(Format format, std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order,
-               const Metadata& metadata, const std::string& file, std::uint64_t memory = kUnlimited);
+               const Metadata& metadata, const std::string& file, std::uint64_t memory = kUnlimited,
+               std::uint64_t held = 0);
 
 /// True when the format can hold tensors of that type.
 bool holds(Format format, DType dtype) noexcept;

@@ -47,16 +47,22 @@ std::optional<std::uint64_t> unsigned_of(std::span<const std::byte> bytes) {
   return static_cast<std::uint64_t>(number);
 }
 
+// Not vector::insert: g++ 12 warns of an overflow in it that can't happen.
+void append_bytes(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  const std::size_t at = out.size();
+  out.resize(at + bytes.size());
+  std::memcpy(out.data() + at, bytes.data(), bytes.size());
+}
+
 template <class T>
 void append_little(std::vector<std::byte>& out, T number) {
-  const auto bytes = std::bit_cast<std::array<std::byte, sizeof(T)>>(number);
-  out.insert(out.end(), bytes.begin(), bytes.end());
+  append_bytes(out, std::as_bytes(std::span(&number, 1)));
 }
 
 void append_text(std::vector<std::byte>& out, std::string_view text) {
   append_little(out, std::uint64_t{text.size()});
-  const auto bytes = as_bytes(text);
-  out.insert(out.end(), bytes.begin(), bytes.end());
+  append_bytes(out, as_bytes(text));
 }
 
 }  // namespace

@@ -63,9 +63,8 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
   }
   plan->by_source = order_of_source(*plan);
   const std::uint64_t held = plan->source->memory() + plan->memory();
-  const std::uint64_t left = plan->options.memory - std::min(plan->options.memory, held);
   plan->layout = format::lay_out(plan->to, plan->tensors, order_of_data(*plan, draft.retyped), *plan->metadata,
-                                 plan->output.string(), left);
+                                 plan->output.string(), plan->options.memory, held);
   return plan;
 }
 
