@@ -24,7 +24,7 @@ void load(const std::byte* from, Number* to, std::size_t elements) noexcept {
   for (std::size_t i = 0; i < elements; ++i) {
     T value;
     std::memcpy(&value, from + i * sizeof(T), sizeof(T));
-    to[i] = static_cast<Number>(value);
+    to[i] = static_cast<Number>(value);  // NOLINT(bugprone-signed-char-misuse): a number, no character
   }
 }
 

@@ -30,7 +30,7 @@ bool next_to(const TensorInfo& a, const TensorInfo& b, std::uint64_t alignment) 
 }  // namespace
 
 PieceSizes piece_sizes(std::uint64_t available, unsigned threads) noexcept {
-  const std::uint64_t share = available / (2 * std::max(threads, 1U));  // two pieces a worker: none waits for memory
+  const std::uint64_t share = available / 2 / std::max(threads, 1U);  // two pieces a worker: none waits for memory
   return {std::clamp(share, kSmallest, kLargest), kCopied};
 }
 
