@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "codec/kernel.hpp"
-#include "codec/range_kernels.hpp"
+#include "codec/simd/range_kernels.hpp"
 
 namespace headrace::codec {
 namespace {

@@ -1,8 +1,9 @@
 // The table of codecs: one row a type.
-#include "codec/float_kernels.hpp"
+#include "codec/simd/float_kernels.hpp"
 #include "codec/kernel.hpp"
-#include "codec/legacy_kernels.hpp"
-#include "codec/scalar.hpp"
+#include "codec/simd/legacy_kernels.hpp"
+#include "codec/scalar/floats.hpp"
+#include "codec/scalar/legacy.hpp"
 
 namespace headrace::codec {
 namespace {

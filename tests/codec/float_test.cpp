@@ -12,7 +12,7 @@
 
 #include "codec/kernel.hpp"
 #include "codec/oracle.hpp"
-#include "codec/scalar.hpp"
+#include "codec/scalar/floats.hpp"
 #include "codec/targets.hpp"
 
 namespace headrace::codec {

@@ -1,4 +1,4 @@
-// Bytes made by the reference implementations: ggml for F16, BF16, Q8_0 and Q4_0, ml_dtypes for the 8-bit floats.
+// Bytes made by the reference implementations: ggml for its own types, ml_dtypes for the 8-bit floats.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -38,7 +38,8 @@ nlohmann::json read_json(const std::string& path) {
   return nlohmann::json::parse(file);
 }
 
-/// Encodes a dataset and decodes the reference's bytes with one set of kernels, and compares with the reference.
+/// Encodes a dataset (where the type is made here) and decodes the reference's bytes with one set of kernels, and
+/// compares with the reference.
 void compare(const nlohmann::json& entry, const Kernels& kernels) {
   const std::string name = entry.at("file");
   SCOPED_TRACE(name);
@@ -49,10 +50,12 @@ void compare(const nlohmann::json& entry, const Kernels& kernels) {
   ASSERT_EQ(numbers.size(), entry.at("rows").get<std::size_t>() * entry.at("cols").get<std::size_t>());
 
   // Rows that C leaves undefined are compared too: the codecs promise what the reference does on x86-64.
-  std::vector<std::byte> encoded(expected.size());
-  kernels.encode(numbers.data(), encoded.data(), numbers.size());
-  const auto differ = std::mismatch(encoded.begin(), encoded.end(), expected.begin()).first;
-  EXPECT_EQ(differ, encoded.end()) << "first at byte " << differ - encoded.begin();
+  if (kernels.encode != nullptr) {
+    std::vector<std::byte> encoded(expected.size());
+    kernels.encode(numbers.data(), encoded.data(), numbers.size());
+    const auto differ = std::mismatch(encoded.begin(), encoded.end(), expected.begin()).first;
+    EXPECT_EQ(differ, encoded.end()) << "first at byte " << differ - encoded.begin();
+  }
 
   std::vector<float> decoded(numbers.size());
   kernels.decode(expected.data(), decoded.data(), decoded.size());
@@ -60,18 +63,20 @@ void compare(const nlohmann::json& entry, const Kernels& kernels) {
 }
 
 TEST(Golden, SameBytesAsGgml) {
-  const nlohmann::json manifest = read_json(kGolden + "ggml/legacy.json");
-  const auto each_entry = [&manifest](bool fast) {
+  const nlohmann::json manifest = read_json(kGolden + "ggml/manifest.json");
+  std::size_t compared = 0;
+  const auto each_entry = [&](bool fast) {
     for (const nlohmann::json& entry : manifest.at("entries")) {
       const auto dtype = parse_dtype(entry.at("type").get<std::string>());
       ASSERT_TRUE(dtype) << entry;
       const Row* row = find_row(*dtype);
-      ASSERT_NE(row, nullptr);
+      if (row == nullptr) continue;
       compare(entry, fast ? row->fast : row->scalar);
+      ++compared;
     }
   };
-  EXPECT_GE(manifest.at("entries").size(), 76U);
   each_entry(false);
+  EXPECT_GE(compared, 76U);
   on_every_target([&] { each_entry(true); });
 }
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "codec/kernel.hpp"
-#include "codec/scalar.hpp"
+#include "codec/scalar/legacy.hpp"
 #include "codec/targets.hpp"
 
 namespace headrace::codec {

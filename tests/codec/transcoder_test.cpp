@@ -15,7 +15,8 @@
 #include "codec/codec.hpp"
 #include "codec/kernel.hpp"
 #include "codec/oracle.hpp"
-#include "codec/scalar.hpp"
+#include "codec/scalar/floats.hpp"
+#include "codec/scalar/legacy.hpp"
 #include "codec/targets.hpp"
 
 #if defined(__SSE__)
