@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -77,10 +78,29 @@ void run_scalar(benchmark::State& state, Pair pair) {
   count_weights(state);
 }
 
+/// The pairs of interest, and every other block type from and to float32.
+std::vector<Pair> all_pairs() {
+  std::vector<Pair> pairs(std::begin(kPairs), std::end(kPairs));
+  for (const Row& row : all_rows()) {
+    if (!is_block(row.dtype) || row.scalar.encode == nullptr || row.dtype == DType::Q8_0 || row.dtype == DType::Q4_0)
+      continue;
+    pairs.push_back({DType::F32, row.dtype});
+    pairs.push_back({row.dtype, DType::F32});
+  }
+  return pairs;
+}
+
+/// False where the scalar reference is all there is, the same on every target.
+bool has_vector_kernels(Pair pair) {
+  const Row &from = *find_row(pair.from), &to = *find_row(pair.to);
+  return from.fast.decode != from.scalar.decode || to.fast.encode != to.scalar.encode;
+}
+
 void register_all() {
-  for (const Pair pair : kPairs) {
+  for (const Pair pair : all_pairs()) {
     const std::string title = std::string(name(pair.from)) + "->" + std::string(name(pair.to)) + "/";
     for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+      if (!has_vector_kernels(pair)) break;
       for (const bool check : {false, true}) {
         const std::string full = title + hwy::TargetName(target) + (check ? "/checked" : "");
         benchmark::RegisterBenchmark(full.c_str(),

@@ -17,9 +17,9 @@
 
 namespace headrace::codec {
 
-/// True for every type whose numbers `decode` can read: floats, integers, BOOL, and the block types so far.
+/// True for every type whose numbers `decode` can read: all but C64 and ggml's two internal ones.
 bool can_decode(DType dtype) noexcept;
-/// True for every type that `Transcoder` can make: F64 F32 F16 BF16 F8_E4M3 F8_E5M2 and the block types so far.
+/// True for every type that `Transcoder` can make: of those, all but integers, BOOL and the IQ types with a grid.
 bool can_encode(DType dtype) noexcept;
 
 /// Decodes `elements` numbers (a whole number of blocks) to float32, rounding to nearest even where float32 is
@@ -39,8 +39,9 @@ struct BadValue {
 class Transcoder {
  public:
   /// `check`: look for NaN, infinity and numbers too large for a block's scale before quantising, and for finite
-  /// numbers that a cast would make infinite or NaN (infinity cast to F8_E4M3, which has none, counts too). NaN and
-  /// infinity that a float cast keeps are fine. `run` requires can_decode(from) and can_encode(to), or from == to.
+  /// numbers that a cast would make infinite or NaN, or for want of both cut to the largest (F4, F6). Infinity and NaN
+  /// are fine where a float cast keeps them, and bad where the target has none. Zero and negative numbers are bad for
+  /// F8_E8M0. `run` requires can_decode(from) and can_encode(to), or from == to.
   Transcoder(DType from, DType to, bool check) noexcept;
 
   /// Elements that a run must be a multiple of.

@@ -17,9 +17,10 @@ using DecodeFn = void (*)(const std::byte* src, float* dst, std::size_t elements
 using EncodeFn = void (*)(const float* src, std::byte* dst, std::size_t elements);
 
 /// Magnitudes (float32 bits without the sign, so NaN is above infinity) that a type can't represent: those from
-/// `first` to `last`. Empty when first > last.
+/// `first` to `last`. When first > last there is nothing it can't.
 struct BadRange {
   std::uint32_t first, last;
+  bool positive_only = false;  ///< nor can it represent zero and negative numbers
 };
 
 struct Kernels {
@@ -30,10 +31,10 @@ struct Kernels {
 /// A row of the table of codecs.
 struct Row {
   DType dtype;
+  BadRange bad;         ///< what the check looks for when encoding to this type
   Kernels fast;         ///< vectorised for the processor at hand, where that pays
   Kernels scalar;       ///< the readable reference, which `fast` must equal byte for byte
   DecodeFn decode_odd;  ///< rounds to odd, for a narrower rounding to follow; same as fast.decode where that is exact
-  BadRange bad;         ///< what the check looks for when encoding to this type
 };
 
 /// The types so far. A new type is a new row here (table.cpp), and nothing else changes.

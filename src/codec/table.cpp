@@ -1,30 +1,65 @@
 // The table of codecs: one row a type.
-#include "codec/simd/float_kernels.hpp"
 #include "codec/kernel.hpp"
-#include "codec/simd/legacy_kernels.hpp"
+#include "codec/scalar/few_bits.hpp"
 #include "codec/scalar/floats.hpp"
+#include "codec/scalar/fp4.hpp"
+#include "codec/scalar/iq.hpp"
+#include "codec/scalar/iq4.hpp"
+#include "codec/scalar/k_quants.hpp"
 #include "codec/scalar/legacy.hpp"
+#include "codec/scalar/small_floats.hpp"
+#include "codec/scalar/ternary.hpp"
+#include "codec/simd/float_kernels.hpp"
+#include "codec/simd/legacy_kernels.hpp"
 
 namespace headrace::codec {
 namespace {
 
 constexpr BadRange kNothing{1, 0};
 // Blocks: from the first magnitude whose scale would be an infinite F16 (from 65520). NaN and infinity are above it.
-constexpr BadRange kQ8_0{0x4AFDF020, 0x7FFFFFFF};  // from 65520 * 127
-constexpr BadRange kQ4_0{0x48FFF000, 0x7FFFFFFF};  // from 65520 * 8
+constexpr BadRange kQ8_0{0x4AFDF020, 0x7FFFFFFF};     // from 65520 * 127
+constexpr BadRange kQ4_0{0x48FFF000, 0x7FFFFFFF};     // from 65520 * 8
+constexpr BadRange kQ5_0{0x497FF000, 0x7FFFFFFF};     // from 65520 * 16
+constexpr BadRange kQ4_1{0x477FF000, 0x7FFFFFFF};     // from 65520: the lowest number is stored; so in Q5_1
+constexpr BadRange kTernary{0x477FF000, 0x7FFFFFFF};  // from 65520: the largest number is the scale; so in Q2_0
+constexpr BadRange kQ1_0{0x477FEFC0, 0x7FFFFFFF};     // from 65519.75: 128 of less can't have a rounded mean of 65520
+// A fitted scale is a weighted mean of number / code, so no larger than the largest such quotient.
+constexpr BadRange kQ3_K{0x49FFF000, 0x7FFFFFFF};    // from 65520 * 32: the quotient is at most the number
+constexpr BadRange kQ6_K{0x4D1FF600, 0x7FFFFFFF};    // from 65520 * 128 * 20: at most 1.5 / 31.1 of it
+constexpr BadRange kIQ4_NL{0x4987F780, 0x7FFFFFFF};  // from 65520 * 17: at most 7 / 120 of it
+constexpr BadRange kIQ4_XS{0x4C07F780, 0x7FFFFFFF};  // from 65520 * 17 * 32
+// A fitted offset can lie far beyond numbers that nearly agree, for then its equations are mostly rounding: at worst,
+// in a search over millions of such blocks, at 5 times the largest in Q2_K, which stores a fifteenth of the offset, and
+// at 14 times in Q4_K and Q5_K, which store a sixty-third. What F16 can hold leaves room beyond that.
+constexpr BadRange kFittedOffset{0x477FF000, 0x7FFFFFFF};  // from 65520
+// Their scale is no F16. MXFP4's suits every float32; NVFP4's ends at 448, which is still the nearest up to 464.
+constexpr BadRange kMXFP4{0x7F800000, 0x7FFFFFFF};  // infinity and NaN alone
+constexpr BadRange kNVFP4{0x452E0001, 0x7FFFFFFF};  // above 464 * 6
 // Casts: from the first magnitude that rounds to infinity to the largest finite one. Infinity and NaN are kept …
-constexpr BadRange kF16{0x477FF000, 0x7F7FFFFF};     // from 65520
-constexpr BadRange kBF16{0x7F7F8000, 0x7F7FFFFF};    // from 2^128 − 2^119
-constexpr BadRange kF8E5M2{0x47700000, 0x7F7FFFFF};  // from 61440
-constexpr BadRange kF8E4M3{0x43E80001, 0x7F800000};  // … but here is no infinity, and all above 464 becomes NaN
+constexpr BadRange kF16{0x477FF000, 0x7F7FFFFF};           // from 65520
+constexpr BadRange kBF16{0x7F7F8000, 0x7F7FFFFF};          // from 2^128 − 2^119
+constexpr BadRange kF8E5M2{0x47700000, 0x7F7FFFFF};        // from 61440
+constexpr BadRange kF8E4M3{0x43E80001, 0x7F800000};        // … but here is no infinity, and all above 464 becomes NaN
+constexpr BadRange kF8E4M3FNUZ{0x43780000, 0x7F800000};    // the same, from 248
+constexpr BadRange kF8E5M2FNUZ{0x47700000, 0x7F800000};    // from 61440
+constexpr BadRange kF8E8M0{0x7F400000, 0x7F800000, true};  // from 1.5 * 2^127; and 0 or less
+// … nor NaN here, and what is too large becomes the largest.
+constexpr BadRange kF6E2M3{0x40F80000, 0x7FFFFFFF};  // from 7.75
+constexpr BadRange kF6E3M2{0x41F00000, 0x7FFFFFFF};  // from 30
+constexpr BadRange kF4{0x40E00000, 0x7FFFFFFF};      // from 7
 
 /// A type that is only read, without a vector kernel.
 constexpr Row read_only(DType dtype, DecodeFn decode) {
-  return {dtype, {decode, nullptr}, {decode, nullptr}, decode, kNothing};
+  return {dtype, kNothing, {decode, nullptr}, {decode, nullptr}, decode};
+}
+
+/// A type without a vector kernel.
+constexpr Row plain(DType dtype, DecodeFn decode, EncodeFn encode, BadRange bad) {
+  return {dtype, bad, {decode, encode}, {decode, encode}, decode};
 }
 
 constexpr Row row(DType dtype, Kernels fast, Kernels reference, BadRange bad) {
-  return {dtype, fast, reference, fast.decode, bad};
+  return {dtype, bad, fast, reference, fast.decode};
 }
 
 constexpr Row kRows[] = {
@@ -38,10 +73,10 @@ constexpr Row kRows[] = {
     read_only(DType::U64, scalar::decode_u64),
     read_only(DType::I64, scalar::decode_i64),
     {DType::F64,
+     kNothing,
      {kernels::decode_f64, kernels::encode_f64},
      {scalar::decode_f64, scalar::encode_f64},
-     kernels::decode_f64_odd,
-     kNothing},
+     kernels::decode_f64_odd},
     row(DType::F32, {scalar::decode_f32, scalar::encode_f32}, {scalar::decode_f32, scalar::encode_f32}, kNothing),
     row(DType::F16, {kernels::decode_f16, kernels::encode_f16}, {scalar::decode_f16, scalar::encode_f16}, kF16),
     row(DType::BF16, {kernels::decode_bf16, kernels::encode_bf16}, {scalar::decode_bf16, scalar::encode_bf16}, kBF16),
@@ -49,8 +84,37 @@ constexpr Row kRows[] = {
         {scalar::decode_f8_e4m3, scalar::encode_f8_e4m3}, kF8E4M3),
     row(DType::F8_E5M2, {kernels::decode_f8_e5m2, kernels::encode_f8_e5m2},
         {scalar::decode_f8_e5m2, scalar::encode_f8_e5m2}, kF8E5M2),
-    row(DType::Q8_0, {kernels::decode_q8_0, kernels::encode_q8_0}, {scalar::decode_q8_0, scalar::encode_q8_0}, kQ8_0),
+    plain(DType::F8_E8M0, scalar::decode_f8_e8m0, scalar::encode_f8_e8m0, kF8E8M0),
+    plain(DType::F8_E4M3FNUZ, scalar::decode_f8_e4m3fnuz, scalar::encode_f8_e4m3fnuz, kF8E4M3FNUZ),
+    plain(DType::F8_E5M2FNUZ, scalar::decode_f8_e5m2fnuz, scalar::encode_f8_e5m2fnuz, kF8E5M2FNUZ),
+    plain(DType::F4, scalar::decode_f4, scalar::encode_f4, kF4),
+    plain(DType::F6_E2M3, scalar::decode_f6_e2m3, scalar::encode_f6_e2m3, kF6E2M3),
+    plain(DType::F6_E3M2, scalar::decode_f6_e3m2, scalar::encode_f6_e3m2, kF6E3M2),
     row(DType::Q4_0, {kernels::decode_q4_0, kernels::encode_q4_0}, {scalar::decode_q4_0, scalar::encode_q4_0}, kQ4_0),
+    plain(DType::Q4_1, scalar::decode_q4_1, scalar::encode_q4_1, kQ4_1),
+    plain(DType::Q5_0, scalar::decode_q5_0, scalar::encode_q5_0, kQ5_0),
+    plain(DType::Q5_1, scalar::decode_q5_1, scalar::encode_q5_1, kQ4_1),
+    row(DType::Q8_0, {kernels::decode_q8_0, kernels::encode_q8_0}, {scalar::decode_q8_0, scalar::encode_q8_0}, kQ8_0),
+    plain(DType::Q2_K, scalar::decode_q2_k, scalar::encode_q2_k, kFittedOffset),
+    plain(DType::Q3_K, scalar::decode_q3_k, scalar::encode_q3_k, kQ3_K),
+    plain(DType::Q4_K, scalar::decode_q4_k, scalar::encode_q4_k, kFittedOffset),
+    plain(DType::Q5_K, scalar::decode_q5_k, scalar::encode_q5_k, kFittedOffset),
+    plain(DType::Q6_K, scalar::decode_q6_k, scalar::encode_q6_k, kQ6_K),
+    read_only(DType::IQ1_S, scalar::decode_iq1_s),
+    read_only(DType::IQ1_M, scalar::decode_iq1_m),
+    read_only(DType::IQ2_XXS, scalar::decode_iq2_xxs),
+    read_only(DType::IQ2_XS, scalar::decode_iq2_xs),
+    read_only(DType::IQ2_S, scalar::decode_iq2_s),
+    read_only(DType::IQ3_XXS, scalar::decode_iq3_xxs),
+    read_only(DType::IQ3_S, scalar::decode_iq3_s),
+    plain(DType::IQ4_NL, scalar::decode_iq4_nl, scalar::encode_iq4_nl, kIQ4_NL),
+    plain(DType::IQ4_XS, scalar::decode_iq4_xs, scalar::encode_iq4_xs, kIQ4_XS),
+    plain(DType::TQ1_0, scalar::decode_tq1_0, scalar::encode_tq1_0, kTernary),
+    plain(DType::TQ2_0, scalar::decode_tq2_0, scalar::encode_tq2_0, kTernary),
+    plain(DType::MXFP4, scalar::decode_mxfp4, scalar::encode_mxfp4, kMXFP4),
+    plain(DType::NVFP4, scalar::decode_nvfp4, scalar::encode_nvfp4, kNVFP4),
+    plain(DType::Q1_0, scalar::decode_q1_0, scalar::encode_q1_0, kQ1_0),
+    plain(DType::Q2_0, scalar::decode_q2_0, scalar::encode_q2_0, kTernary),
 };
 
 }  // namespace

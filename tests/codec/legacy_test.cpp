@@ -146,6 +146,8 @@ TEST(LegacyBlocks, NanAndInfinityAnywhereInAGroup) {
     expect_like_reference(numbers);
     std::fill_n(numbers.begin() + kBlock, kBlock, bad);
     expect_like_reference(numbers);
+    for (std::size_t i = 0; i < kBlock; i += 2) numbers[kBlock + i] = -bad;  // one payload, both signs
+    expect_like_reference(numbers);
   }
 }
 

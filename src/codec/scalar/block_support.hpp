@@ -1,12 +1,15 @@
-// What the scalar block codecs share: F16 scales in bytes, and C casts made well-defined.
+// What the scalar block codecs share: F16 scales in bytes, codes packed in bits, and C casts made well-defined.
 #pragma once
 
 #include "codec/scalar/floats.hpp"
 
+#include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <span>
 
 namespace headrace::codec::scalar {
 
@@ -15,6 +18,26 @@ namespace headrace::codec::scalar {
 inline std::int32_t truncate(float number) noexcept {
   const bool fits = number >= -2147483648.0F && number < 2147483648.0F;
   return fits ? static_cast<std::int32_t>(number) : std::numeric_limits<std::int32_t>::min();
+}
+
+/// The nearest integer, ties to even, as ggml's nearest_int finds it: adding 1.5 · 2^23 leaves it in the mantissa. From
+/// 2^22 on, and for NaN, the result is what those bits happen to be, and always within ±2^22: ggml's bytes follow it.
+inline std::int32_t nearest(float number) noexcept {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(number + 12582912.0F);
+  return static_cast<std::int32_t>(bits & 0x7FFFFF) - 0x400000;
+}
+
+/// The number with the largest magnitude; of several the first. NaN is passed over; 0 when there is no other.
+inline float largest(std::span<const float> numbers) noexcept {
+  float most = 0, value = 0;
+  for (const float number : numbers) {
+    const float magnitude = std::fabs(number);
+    if (most < magnitude) {
+      most = magnitude;
+      value = number;
+    }
+  }
+  return value;
 }
 
 /// Stores a scale as F16.
@@ -28,6 +51,20 @@ inline float load_scale(const std::byte* src) noexcept {
   std::uint16_t half = 0;
   std::memcpy(&half, src, sizeof half);
   return f16_to_f32(half);
+}
+
+/// Where a few bits of a block lie: in which byte, and how far above its lowest bit.
+struct BitPlace {
+  std::size_t byte, shift;
+};
+
+inline std::uint32_t get_bits(const std::byte* src, BitPlace at, std::uint32_t mask) noexcept {
+  return std::to_integer<std::uint32_t>(src[at.byte]) >> at.shift & mask;
+}
+
+/// Adds bits to a byte in which they are still zero. What is beyond the byte falls off.
+inline void put_bits(std::byte* dst, BitPlace at, std::uint32_t bits) noexcept {
+  dst[at.byte] |= static_cast<std::byte>(bits << at.shift & 0xFF);
 }
 
 }  // namespace headrace::codec::scalar

@@ -1,20 +1,68 @@
-// The scalar reference of ggml's first block types: 32 numbers share one F16 scale `d`.
-//
-//   Q8_0, 34 bytes (block_q8_0)         Q4_0, 18 bytes (block_q4_0)
-//
-//    0    2                    34        0    2                            18
-//    +----+---------------------+        +----+-----------------------------+
-//    | d  | q[0] q[1] … q[31]   |        | d  | byte j: q[j] | q[j+16] << 4 |
-//    +----+---------------------+        +----+-----------------------------+
-//    x[i] = q[i] · d, q signed           x[i] = (q[i] − 8) · d, q in 0 … 15
 #include "codec/scalar/legacy.hpp"
 
 #include "codec/scalar/block_support.hpp"
 
 #include <cmath>
+#include <limits>
+#include <span>
 
 namespace headrace::codec::scalar {
 namespace {
+
+constexpr std::size_t kHalf = kLegacyBlock / 2;
+
+/// Truncates, keeps the low byte as a signed number, and takes that or `top`, whichever is less; as a byte.
+std::uint32_t code_up_to(std::int32_t top, float number) noexcept {
+  const auto low = static_cast<std::int8_t>(truncate(number) & 0xFF);
+  return static_cast<std::uint8_t>(low < top ? low : top);
+}
+
+float inverse_of(float scale) noexcept { return scale != 0 ? 1 / scale : 0; }
+
+/// The ends of the numbers; NaN is passed over.
+struct Ends {
+  float low = std::numeric_limits<float>::max();
+  float high = -std::numeric_limits<float>::max();
+};
+
+Ends ends_of(const float* x) noexcept {
+  Ends ends;
+  for (std::size_t i = 0; i < kLegacyBlock; ++i) {
+    if (x[i] < ends.low) ends.low = x[i];
+    if (x[i] > ends.high) ends.high = x[i];
+  }
+  return ends;
+}
+
+/// A code may reach past its four bits when numbers are NaN or infinite, and then ends up in its neighbour's, as in
+/// ggml.
+void store_nibbles(const std::uint32_t* codes, std::byte* dst) noexcept {
+  for (std::size_t j = 0; j < kHalf; ++j) dst[j] = static_cast<std::byte>((codes[j] | codes[j + kHalf] << 4) & 0xFF);
+}
+
+/// The fifth bits in four bytes, then the other four bits of each code.
+void store_five_bits(const std::uint32_t* codes, std::byte* dst) noexcept {
+  std::uint32_t fifth = 0;
+  for (std::size_t i = 0; i < kLegacyBlock; ++i) fifth |= (codes[i] >> 4 & 1) << i;
+  std::memcpy(dst, &fifth, sizeof fifth);
+  for (std::size_t j = 0; j < kHalf; ++j) {
+    dst[4 + j] = static_cast<std::byte>((codes[j] & 15) | (codes[j + kHalf] & 15) << 4);
+  }
+}
+
+void load_nibbles(const std::byte* src, std::int32_t* codes) noexcept {
+  for (std::size_t j = 0; j < kHalf; ++j) {
+    codes[j] = std::to_integer<std::int32_t>(src[j] & std::byte{15});
+    codes[j + kHalf] = std::to_integer<std::int32_t>(src[j] >> 4);
+  }
+}
+
+void load_five_bits(const std::byte* src, std::int32_t* codes) noexcept {
+  std::uint32_t fifth = 0;
+  std::memcpy(&fifth, src, sizeof fifth);
+  load_nibbles(src + 4, codes);
+  for (std::size_t i = 0; i < kLegacyBlock; ++i) codes[i] |= static_cast<std::int32_t>((fifth >> i & 1) << 4);
+}
 
 void encode_q8_0_block(const float* x, std::byte* dst) noexcept {
   float most = 0;
@@ -23,7 +71,7 @@ void encode_q8_0_block(const float* x, std::byte* dst) noexcept {
     most = most > magnitude ? most : magnitude;  // in this form NaN wins and the next number replaces it, as in ggml
   }
   const float d = most / 127;
-  const float inverse = d != 0 ? 1 / d : 0;
+  const float inverse = inverse_of(d);
   store_scale(d, dst);
   for (std::size_t i = 0; i < kLegacyBlock; ++i) {
     const float rounded = std::round(x[i] * inverse);  // half away from zero
@@ -31,36 +79,52 @@ void encode_q8_0_block(const float* x, std::byte* dst) noexcept {
   }
 }
 
-/// min(15, the low byte as signed), as a byte.
-std::uint32_t q4_0_code(float x, float inverse) noexcept {
-  const auto low = static_cast<std::int8_t>(truncate(x * inverse + 8.5F) & 0xFF);
-  return static_cast<std::uint8_t>(low < 15 ? low : 15);
-}
-
 void encode_q4_0_block(const float* x, std::byte* dst) noexcept {
   const float d = largest(x) / -8;
-  const float inverse = d != 0 ? 1 / d : 0;
+  const float inverse = inverse_of(d);
   store_scale(d, dst);
-  for (std::size_t j = 0; j < kLegacyBlock / 2; ++j) {
-    const std::uint32_t low = q4_0_code(x[j], inverse);
-    const std::uint32_t high = q4_0_code(x[j + kLegacyBlock / 2], inverse);
-    dst[2 + j] = static_cast<std::byte>((low | high << 4) & 0xFF);
+  std::uint32_t codes[kLegacyBlock];
+  for (std::size_t i = 0; i < kLegacyBlock; ++i) codes[i] = code_up_to(15, x[i] * inverse + 8.5F);
+  store_nibbles(codes, dst + 2);
+}
+
+void encode_q5_0_block(const float* x, std::byte* dst) noexcept {
+  const float d = largest(x) / -16;
+  const float inverse = inverse_of(d);
+  store_scale(d, dst);
+  std::uint32_t codes[kLegacyBlock];
+  for (std::size_t i = 0; i < kLegacyBlock; ++i) codes[i] = code_up_to(31, x[i] * inverse + 16.5F);
+  store_five_bits(codes, dst + 2);
+}
+
+void encode_q4_1_block(const float* x, std::byte* dst) noexcept {
+  const Ends ends = ends_of(x);
+  const float d = (ends.high - ends.low) / 15;
+  const float inverse = inverse_of(d);
+  store_scale(d, dst);
+  store_scale(ends.low, dst + 2);
+  std::uint32_t codes[kLegacyBlock];
+  for (std::size_t i = 0; i < kLegacyBlock; ++i) codes[i] = code_up_to(15, (x[i] - ends.low) * inverse + 0.5F);
+  store_nibbles(codes, dst + 4);
+}
+
+void encode_q5_1_block(const float* x, std::byte* dst) noexcept {
+  const Ends ends = ends_of(x);
+  const float d = (ends.high - ends.low) / 31;
+  const float inverse = inverse_of(d);
+  store_scale(d, dst);
+  store_scale(ends.low, dst + 2);
+  std::uint32_t codes[kLegacyBlock];
+  for (std::size_t i = 0; i < kLegacyBlock; ++i) {
+    // No upper end here, unlike the others: a number is at most 31 steps above the lowest.
+    codes[i] = static_cast<std::uint32_t>(truncate((x[i] - ends.low) * inverse + 0.5F)) & 0xFF;
   }
+  store_five_bits(codes, dst + 4);
 }
 
 }  // namespace
 
-float largest(const float* block) noexcept {
-  float most = 0, value = 0;
-  for (std::size_t i = 0; i < kLegacyBlock; ++i) {
-    const float magnitude = std::fabs(block[i]);
-    if (most < magnitude) {
-      most = magnitude;
-      value = block[i];
-    }
-  }
-  return value;
-}
+float largest(const float* block) noexcept { return largest(std::span(block, kLegacyBlock)); }
 
 void decode_q8_0(const std::byte* src, float* dst, std::size_t n) noexcept {
   for (; n != 0; n -= kLegacyBlock, src += kQ8_0Bytes, dst += kLegacyBlock) {
@@ -72,13 +136,38 @@ void decode_q8_0(const std::byte* src, float* dst, std::size_t n) noexcept {
 }
 
 void decode_q4_0(const std::byte* src, float* dst, std::size_t n) noexcept {
+  std::int32_t codes[kLegacyBlock];
   for (; n != 0; n -= kLegacyBlock, src += kQ4_0Bytes, dst += kLegacyBlock) {
     const float d = load_scale(src);
-    for (std::size_t j = 0; j < kLegacyBlock / 2; ++j) {
-      const int codes = std::to_integer<int>(src[2 + j]);
-      dst[j] = static_cast<float>((codes & 15) - 8) * d;
-      dst[j + kLegacyBlock / 2] = static_cast<float>((codes >> 4) - 8) * d;
-    }
+    load_nibbles(src + 2, codes);
+    for (std::size_t i = 0; i < kLegacyBlock; ++i) dst[i] = static_cast<float>(codes[i] - 8) * d;
+  }
+}
+
+void decode_q4_1(const std::byte* src, float* dst, std::size_t n) noexcept {
+  std::int32_t codes[kLegacyBlock];
+  for (; n != 0; n -= kLegacyBlock, src += kQ4_1Bytes, dst += kLegacyBlock) {
+    const float d = load_scale(src), m = load_scale(src + 2);
+    load_nibbles(src + 4, codes);
+    for (std::size_t i = 0; i < kLegacyBlock; ++i) dst[i] = static_cast<float>(codes[i]) * d + m;
+  }
+}
+
+void decode_q5_0(const std::byte* src, float* dst, std::size_t n) noexcept {
+  std::int32_t codes[kLegacyBlock];
+  for (; n != 0; n -= kLegacyBlock, src += kQ5_0Bytes, dst += kLegacyBlock) {
+    const float d = load_scale(src);
+    load_five_bits(src + 2, codes);
+    for (std::size_t i = 0; i < kLegacyBlock; ++i) dst[i] = static_cast<float>(codes[i] - 16) * d;
+  }
+}
+
+void decode_q5_1(const std::byte* src, float* dst, std::size_t n) noexcept {
+  std::int32_t codes[kLegacyBlock];
+  for (; n != 0; n -= kLegacyBlock, src += kQ5_1Bytes, dst += kLegacyBlock) {
+    const float d = load_scale(src), m = load_scale(src + 2);
+    load_five_bits(src + 4, codes);
+    for (std::size_t i = 0; i < kLegacyBlock; ++i) dst[i] = static_cast<float>(codes[i]) * d + m;
   }
 }
 
@@ -88,6 +177,18 @@ void encode_q8_0(const float* src, std::byte* dst, std::size_t n) noexcept {
 
 void encode_q4_0(const float* src, std::byte* dst, std::size_t n) noexcept {
   for (; n != 0; n -= kLegacyBlock, src += kLegacyBlock, dst += kQ4_0Bytes) encode_q4_0_block(src, dst);
+}
+
+void encode_q4_1(const float* src, std::byte* dst, std::size_t n) noexcept {
+  for (; n != 0; n -= kLegacyBlock, src += kLegacyBlock, dst += kQ4_1Bytes) encode_q4_1_block(src, dst);
+}
+
+void encode_q5_0(const float* src, std::byte* dst, std::size_t n) noexcept {
+  for (; n != 0; n -= kLegacyBlock, src += kLegacyBlock, dst += kQ5_0Bytes) encode_q5_0_block(src, dst);
+}
+
+void encode_q5_1(const float* src, std::byte* dst, std::size_t n) noexcept {
+  for (; n != 0; n -= kLegacyBlock, src += kLegacyBlock, dst += kQ5_1Bytes) encode_q5_1_block(src, dst);
 }
 
 }  // namespace headrace::codec::scalar

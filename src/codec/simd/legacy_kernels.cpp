@@ -45,8 +45,10 @@ HWY_INLINE std::int32_t LargestMagnitude(const float* block) {
   return hn::GetLane(hn::MaxOfLanes(di, most));
 }
 
-/// The first number of that magnitude, as bits. Only where both signs occur does the order have to be looked at.
+/// The first number of that magnitude, as bits. Only where both signs occur does the order have to be looked at. NaN
+/// and infinity are given back as they are: the scalar reference, which passes over NaN, does their blocks anyway.
 HWY_INLINE std::int32_t WithSign(const float* block, std::int32_t magnitude) {
+  if (HWY_UNLIKELY(magnitude >= 0x7F800000)) return magnitude;
   const DF df;
   const DI di;
   const auto plus = hn::Set(di, magnitude);

@@ -34,6 +34,18 @@ HWY_INLINE Bits LeastAbove(const Float* numbers, std::size_t n, Bits first, std:
   return hn::GetLane(hn::MinOfLanes(du, least));
 }
 
+/// True when any number is zero or negative; NaN is neither. Covers whole vectors, as above.
+bool AnyNotPositive(const float* numbers, std::size_t n, std::size_t& done) {
+  const hn::ScalableTag<float> df;
+  const auto zero = hn::Zero(df);
+  auto found = hn::Lt(zero, zero);
+  const std::size_t lanes = hn::Lanes(df);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) found = hn::Or(found, hn::Le(hn::LoadU(df, numbers + i), zero));
+  done = i;
+  return !hn::AllFalse(df, found);
+}
+
 std::uint32_t LeastAbove32(const float* numbers, std::size_t n, std::uint32_t first, std::size_t& done) {
   return LeastAbove<std::uint32_t>(numbers, n, first, done);
 }
@@ -50,6 +62,7 @@ HWY_AFTER_NAMESPACE();
 
 namespace headrace::codec {
 
+HWY_EXPORT(AnyNotPositive);
 HWY_EXPORT(LeastAbove32);
 HWY_EXPORT(LeastAbove64);
 
@@ -63,7 +76,7 @@ constexpr std::uint64_t kFirst64 = 0x47EFFFFFF0000000, kLast64 = 0x7FEFFFFFFFFFF
 
 bool in_range(float number, BadRange range) noexcept {
   const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(number) & 0x7FFFFFFFU;
-  return magnitude >= range.first && magnitude <= range.last;
+  return (magnitude >= range.first && magnitude <= range.last) || (range.positive_only && number <= 0);
 }
 
 bool overflows_f32(double number) noexcept {
@@ -74,6 +87,7 @@ bool overflows_f32(double number) noexcept {
 bool any_in_range(const float* numbers, std::size_t n, BadRange range) {
   if (range.first > range.last) return false;
   std::size_t i = 0;
+  if (range.positive_only && HWY_DYNAMIC_DISPATCH(AnyNotPositive)(numbers, n, i)) return true;
   if (HWY_DYNAMIC_DISPATCH(LeastAbove32)(numbers, n, range.first, i) <= range.last - range.first) return true;
   for (; i < n; ++i) {
     if (in_range(numbers[i], range)) return true;

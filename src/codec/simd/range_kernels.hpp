@@ -9,7 +9,7 @@
 
 namespace headrace::codec::kernels {
 
-/// True when the magnitude of any of `n` float32 numbers lies in `range`.
+/// True when any of `n` float32 numbers is one of `range`'s.
 bool any_in_range(const float* numbers, std::size_t n, BadRange range);
 
 /// True when any of `n` float64 numbers (unaligned) is finite but would be infinite as float32.
