@@ -14,12 +14,19 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 
 namespace headrace {
 
-/// Reads the input's header and decides everything; reads no tensor and writes nothing.
-/// Throws Error: io, format, budget as Checkpoint::open does; invalid_argument when neither `options.to` nor the
-/// output's suffix gives a format; unsupported when a tensor can't be held or made in the output's format.
+/// Reads the inputs' headers and decides everything; reads no tensor and writes nothing. Several inputs make one file;
+/// its tensors come in the order of the inputs.
+/// Throws Error: io, format, budget as Checkpoint::open does; invalid_argument when there is no input, when neither
+/// `options.to` nor the output's suffix gives a format, and for a rule with a bad pattern or without a match;
+/// conflict when two tensors would have one name; unsupported when a tensor can't be held or made in the output's
+/// format.
+Plan plan_conversion(std::span<const Input> inputs, const std::filesystem::path& output,
+                     const ConvertOptions& options = {});
+/// The same for a single input, its names as they are.
 Plan plan_conversion(const std::filesystem::path& input, const std::filesystem::path& output,
                      const ConvertOptions& options = {});
 
@@ -43,5 +50,8 @@ ConvertReport convert(const std::filesystem::path& input, const std::filesystem:
 
 /// True when this build can make tensors of that type from floating-point ones.
 bool can_make(DType dtype) noexcept;
+
+/// True when this build can convert tensors of that type to another.
+bool can_read(DType dtype) noexcept;
 
 }  // namespace headrace

@@ -9,6 +9,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace headrace {
 
@@ -19,9 +21,32 @@ enum class Nonfinite : std::uint8_t {
   keep,    ///< take what the type's conversion makes of it
 };
 
+/// A file that a conversion reads.
+struct Input {
+  std::filesystem::path path;
+  /// Goes in front of the name of each tensor that doesn't begin with it already.
+  std::string prefix = {};
+};
+
+/// The type of the tensors whose name in the output holds a match of `pattern` (RE2's syntax; a search, not a full
+/// match).
+struct TypeRule {
+  std::string pattern;
+  DType type;
+};
+
+/// Which tensors stay as they are unless a rule names them.
+enum class SkipList : std::uint8_t {
+  none,
+  sdcpp,  ///< those that stable-diffusion.cpp leaves alone: by name, and rows that are no whole number of blocks
+};
+
 struct ConvertOptions {
   std::optional<Format> to = {};   ///< output format; else by the output's suffix
   std::optional<DType> type = {};  ///< type of every tensor that can take it; else each keeps its own
+  /// The first that matches decides for a tensor, before `type`, `skip_list` and every default.
+  std::vector<TypeRule> type_rules = {};
+  SkipList skip_list = SkipList::none;
   std::optional<std::string> architecture =
       {};  ///< general.architecture of a GGUF output; else kept when the source has one
   Nonfinite nonfinite = Nonfinite::refuse;
@@ -35,6 +60,8 @@ enum class Reason : std::uint8_t {
   kept,             ///< no type was asked for
   already,          ///< it has the type asked for
   requested,        ///< the type asked for
+  rule,             ///< the type that a rule asks for
+  skipped,          ///< on the skip list
   not_float,        ///< integers, bools and complex numbers are never retyped
   one_dimensional,  ///< a vector or scalar is too small to be worth quantising: F32
   kept_wide,        ///< a vector of F64 stays as it is where vectors become F32
@@ -44,26 +71,30 @@ enum class Reason : std::uint8_t {
 /// One output tensor. A view into its Plan.
 struct PlannedTensor {
   std::string_view name;
-  Shape shape;         ///< as the output will list it
-  Shape source_shape;  ///< as the source lists it; differs where ranks are merged or restored
+  std::string_view source_name;  ///< as its input lists it, without the prefix
+  std::size_t input = 0;         ///< index in Plan::inputs()
+  Shape shape;                   ///< as the output will list it
+  Shape source_shape;            ///< as the source lists it; differs where ranks are merged or restored
   DType from = DType::F32;
   DType to = DType::F32;
   Reason why = Reason::kept;
+  std::optional<DType> asked = {};  ///< for this tensor, by a rule or for all
+  std::string_view rule = {};       ///< pattern of the rule that decided; empty when none did
   std::uint64_t source_bytes = 0;
   std::uint64_t bytes = 0;
   std::uint64_t offset = 0;  ///< of the first byte in the output file
 };
 
 /// The reason as a short phrase: "row of 100 isn't whole blocks of 32".
-std::string explain(const PlannedTensor& tensor, std::optional<DType> requested);
+std::string explain(const PlannedTensor& tensor);
 
-/// An immutable plan, made from headers alone. It keeps its source open.
+/// An immutable plan, made from headers alone. It keeps its inputs open.
 /// Thread-safety: const members from any thread; copies share the same plan.
 class Plan {
  public:
-  const std::filesystem::path& input() const noexcept;
+  std::span<const Input> inputs() const noexcept;
+  Format from(std::size_t input) const noexcept;  ///< the format of an input
   const std::filesystem::path& output() const noexcept;
-  Format from() const noexcept;
   Format to() const noexcept;
   const ConvertOptions& options() const noexcept;
 

@@ -1,6 +1,5 @@
 #include "flow/convert.hpp"
 #include "codec/codec.hpp"
-#include "format/checkpoint.hpp"
 #include "plan/draft.hpp"
 
 #include <headrace/convert.hpp>
@@ -8,12 +7,23 @@
 #include <headrace/version.hpp>
 
 namespace headrace {
+namespace {
+
+void require_makeable(DType type) {
+  if (can_make(type)) return;
+  throw Error(ErrorCode::invalid_argument, "this version can't make " + std::string(name(type)) + " tensors",
+              {.hint = "choose another type"});
+}
+
+}  // namespace
 
 const char* version() noexcept { return HEADRACE_VERSION; }
 
 bool can_make(DType dtype) noexcept { return codec::can_encode(dtype) && !info(dtype).internal; }
 
-Plan plan_conversion(const std::filesystem::path& input, const std::filesystem::path& output,
+bool can_read(DType dtype) noexcept { return codec::can_decode(dtype) && !info(dtype).internal; }
+
+Plan plan_conversion(std::span<const Input> inputs, const std::filesystem::path& output,
                      const ConvertOptions& options) {
   const std::optional<Format> to = options.to ? options.to : format_of_suffix(output);
   if (!to) {
@@ -22,12 +32,15 @@ Plan plan_conversion(const std::filesystem::path& input, const std::filesystem::
                  .expected = "a name ending in .gguf or .safetensors",
                  .hint = "or say --to gguf or --to safetensors"});
   }
-  if (options.type && !can_make(*options.type)) {
-    throw Error(ErrorCode::invalid_argument, "this version can't make " + std::string(name(*options.type)) + " tensors",
-                {.hint = "choose another type"});
-  }
-  plan::Draft draft = plan::draft_conversion(format::open_checkpoint(input, options.memory), output, *to, options);
-  return Plan(plan::resolve(std::move(draft)));
+  if (options.type) require_makeable(*options.type);
+  for (const TypeRule& rule : options.type_rules) require_makeable(rule.type);
+  return Plan(plan::resolve(plan::draft_conversion(inputs, output, *to, options)));
+}
+
+Plan plan_conversion(const std::filesystem::path& input, const std::filesystem::path& output,
+                     const ConvertOptions& options) {
+  const Input only{input};
+  return plan_conversion(std::span(&only, 1), output, options);
 }
 
 ConvertReport convert(const Plan& plan, const ProgressCallback& on_progress, const CancelToken& cancel) {

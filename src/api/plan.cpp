@@ -4,9 +4,9 @@
 
 namespace headrace {
 
-const std::filesystem::path& Plan::input() const noexcept { return impl_->source->path; }
+std::span<const Input> Plan::inputs() const noexcept { return impl_->inputs; }
+Format Plan::from(std::size_t input) const noexcept { return impl_->sources[input]->header.format; }
 const std::filesystem::path& Plan::output() const noexcept { return impl_->output; }
-Format Plan::from() const noexcept { return impl_->source->header.format; }
 Format Plan::to() const noexcept { return impl_->to; }
 const ConvertOptions& Plan::options() const noexcept { return impl_->options; }
 std::size_t Plan::size() const noexcept { return impl_->tensors.size(); }
@@ -19,13 +19,22 @@ std::uint64_t Plan::output_bytes() const noexcept { return impl_->layout.file_by
 PlannedTensor Plan::operator[](std::size_t i) const noexcept {
   const TensorInfo& from = impl_->source_of(static_cast<std::uint32_t>(i));
   const TensorInfo& to = impl_->tensors[i];
+  const Impl::Origin& origin = impl_->origins[i];
   PlannedTensor tensor;
   tensor.name = to.name;
+  tensor.source_name = from.name;
+  tensor.input = origin.source;
   tensor.shape = to.shape;
   tensor.source_shape = from.shape;
   tensor.from = from.dtype;
   tensor.to = to.dtype;
-  tensor.why = impl_->origins[i].why;
+  tensor.why = origin.why;
+  tensor.asked = impl_->options.type;
+  if (origin.rule != Impl::Origin::kNoRule) {
+    const TypeRule& rule = impl_->options.type_rules[origin.rule];
+    tensor.asked = rule.type;
+    tensor.rule = rule.pattern;
+  }
   tensor.source_bytes = from.bytes;
   tensor.bytes = to.bytes;
   tensor.offset = to.offset;

@@ -74,4 +74,10 @@ Nonfinite parse_nonfinite(std::string_view text) {
   throw UsageError(fmt::format("--nonfinite: expected refuse or keep, found '{}'", text));
 }
 
+SkipList parse_skip_list(std::string_view text) {
+  if (text.empty() || text == "none") return SkipList::none;
+  if (text == "sdcpp") return SkipList::sdcpp;
+  throw UsageError(fmt::format("--skip-list: expected sdcpp or none, found '{}'", text));
+}
+
 }  // namespace headrace::cli

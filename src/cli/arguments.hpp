@@ -38,5 +38,6 @@ std::uint64_t parse_memory(std::string_view text);
 double parse_max_rmse(std::string_view text);
 Format parse_output_format(std::string_view text);
 Nonfinite parse_nonfinite(std::string_view text);
+SkipList parse_skip_list(std::string_view text);
 
 }  // namespace headrace::cli

@@ -5,23 +5,28 @@
 #include "cli/arguments.hpp"
 #include "cli/commands.hpp"
 #include "cli/dry_run.hpp"
+#include "cli/inputs.hpp"
 #include "cli/json.hpp"
 #include "cli/progress_bar.hpp"
 #include "cli/terminal.hpp"
 #include "cli/text.hpp"
+#include "cli/type_rules.hpp"
 #include "cli/types.hpp"
 
 #include <fmt/format.h>
 
 #include <memory>
+#include <vector>
 
 namespace headrace::cli {
 namespace {
 
 struct Arguments {
-  std::string input;
+  InputArguments inputs;
   std::string output;
   std::string type;
+  std::string type_rules;
+  std::string skip_list;
   std::string to;
   std::string architecture;
   std::string nonfinite;
@@ -31,7 +36,6 @@ struct Arguments {
 };
 
 ConvertOptions options_of(const Arguments& arguments) {
-  if (arguments.input.empty()) throw UsageError("no input file was given");
   if (arguments.output.empty()) throw UsageError("no output file was given; name it with -o FILE");
   ConvertOptions options;
   if (!arguments.to.empty()) {
@@ -42,7 +46,9 @@ ConvertOptions options_of(const Arguments& arguments) {
                     "--to safetensors",
                     arguments.output));
   }
-  if (!arguments.type.empty()) options.type = parse_target_type(arguments.type);
+  if (!arguments.type.empty()) options.type = parse_target_type(arguments.type, "--type");
+  options.type_rules = parse_type_rules(arguments.type_rules);
+  options.skip_list = parse_skip_list(arguments.skip_list);
   if (!arguments.architecture.empty()) options.architecture = arguments.architecture;
   options.nonfinite = parse_nonfinite(arguments.nonfinite);
   options.memory = parse_memory(arguments.job.memory);
@@ -87,8 +93,8 @@ void print_report(Output& out, const Plan& plan, const ConvertReport& report) {
 }
 
 int run(const Arguments& arguments, Context& context) {
-  const ConvertOptions options = options_of(arguments);
-  const Plan plan = plan_conversion(arguments.input, arguments.output, options);
+  const std::vector<Input> inputs = inputs_of(arguments.inputs);
+  const Plan plan = plan_conversion(inputs, arguments.output, options_of(arguments));
   if (arguments.dry_run) {
     if (arguments.job.json) {
       print_plan_json(context.out, plan);
@@ -115,7 +121,15 @@ constexpr const char* kExamples = R"(Examples:
   headrace convert model.safetensors -o model-q8_0.gguf --type q8_0 --memory 512MiB
   headrace convert model.safetensors -o model.gguf --type q4_0 --dry-run
   headrace convert model.gguf -o model.safetensors --type bf16
+  headrace convert --diffusion-model flux.safetensors --clip-l clip_l.safetensors \
+      --t5xxl t5xxl.safetensors --vae ae.safetensors -o all-in-one.gguf --type q8_0
+  headrace convert model.safetensors -o model.gguf --type q4_0 \
+      --tensor-type-rules "attn.*weight=q8_0,\.bias$=f32"
 
+Several inputs make one file: the names of each component's tensors get its prefix where
+they don't begin with it. Two tensors of one name are an error.
+Rules are RE2 patterns searched for in the names of the output; the first that matches
+decides, before --type, --skip-list and every default. A rule without a match is an error.
 Without --type every tensor keeps its own type. Tensors that can't take the type asked
 for are named by --dry-run, with the reason.
 Sizes: K, M, G and KiB, MiB, GiB are powers of 1024; KB, MB, GB powers of 1000.
@@ -127,11 +141,19 @@ is interrupted leaves no output behind, and an output that was there before as i
 void add_convert(CLI::App& app, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App& command = *app.add_subcommand("convert", "Write a checkpoint as another format or type");
-  command.add_option("INPUT,-m,--model", arguments->input, "The checkpoint to read: .safetensors or .gguf")
-      ->type_name("FILE");
+  add_input_options(command, arguments->inputs);
   command.add_option("-o,--output", arguments->output, "The file to write")->type_name("FILE");
   command.add_option("--type", arguments->type, "The type to convert to; this build can make\n" + available_types())
       ->type_name("NAME");
+  command
+      .add_option("--tensor-type-rules", arguments->type_rules,
+                  "Types by name, comma-separated; the first match decides:\n\"REGEX=TYPE,REGEX=TYPE\"")
+      ->type_name("RULES");
+  command
+      .add_option("--skip-list", arguments->skip_list,
+                  "Tensors to leave as they are unless a rule names them: those\nthat stable-diffusion.cpp leaves, or "
+                  "none, the default")
+      ->type_name("sdcpp|none");
   command
       .add_option("--to", arguments->to, "The format to write, gguf or safetensors;\ndefault: by the output's suffix")
       ->type_name("FORMAT");

@@ -41,8 +41,9 @@ std::vector<TypeTotal> totals_by_type(const Plan& plan) {
 std::string problem_with_output(const Plan& plan) {
   std::error_code ignored;
   const std::string output = "'" + plan.output().string() + "'";
-  if (std::filesystem::equivalent(plan.input(), plan.output(), ignored))
-    return output + " is the input: choose another";
+  for (const Input& input : plan.inputs()) {
+    if (std::filesystem::equivalent(input.path, plan.output(), ignored)) return output + " is an input: choose another";
+  }
   if (plan.options().force || !std::filesystem::exists(plan.output(), ignored)) return {};
   return output + " exists: converting needs --force to replace it";
 }
@@ -72,7 +73,7 @@ void print_tensors(Output& out, const Plan& plan) {
     }
     fmt::format_to(std::back_inserter(row[4]), "{}", tensor.bytes);
     fmt::format_to(std::back_inserter(row[5]), "{}", tensor.offset);
-    row[6] = explain(tensor, plan.options().type);
+    row[6] = explain(tensor);
   });
 }
 
@@ -87,16 +88,24 @@ void print_plan(Output& out, const Plan& plan) {
     out.print("  {:<6} {} tensor{}, {}\n", name(total.dtype), grouped(total.tensors), total.tensors == 1 ? "" : "s",
               format_bytes(total.bytes));
   }
-  out.print("source   {} ({} bytes) of tensors, {}\n", format_bytes(plan.source_bytes()), grouped(plan.source_bytes()),
-            name(plan.from()));
+  for (std::size_t i = 0; i < plan.inputs().size(); ++i) {
+    const Input& input = plan.inputs()[i];
+    out.print("input    {}, {}{}\n", safe(input.path.string()), name(plan.from(i)),
+              input.prefix.empty() ? "" : fmt::format(", prefix '{}'", safe(input.prefix)));
+  }
+  out.print("source   {} ({} bytes) of tensors\n", format_bytes(plan.source_bytes()), grouped(plan.source_bytes()));
   out.print("output   {} ({} bytes), {}, header {}\n", format_bytes(plan.output_bytes()), grouped(plan.output_bytes()),
             name(plan.to()), format_bytes(plan.header_bytes()));
 }
 
 void describe(JsonDocument& document, const Plan& plan) {
-  document.member("input", plan.input().string());
+  document.begin_list("inputs");
+  for (std::size_t i = 0; i < plan.inputs().size(); ++i) {
+    const Input& input = plan.inputs()[i];
+    document.element({{"file", input.path.string()}, {"prefix", input.prefix}, {"format", name(plan.from(i))}});
+  }
+  document.end_list();
   document.member("output", plan.output().string());
-  document.member("from", name(plan.from()));
   document.member("to", name(plan.to()));
   const std::optional<DType> type = plan.options().type;
   document.member("type", type ? Json(name(*type)) : Json(nullptr));
@@ -119,11 +128,13 @@ void print_plan_json(Output& out, const Plan& plan) {
   for (std::size_t i = 0; i < plan.size() && !out.closed(); ++i) {
     const PlannedTensor tensor = plan[i];
     document.element({{"name", tensor.name},
+                      {"input", tensor.input},
+                      {"source_name", tensor.source_name},
                       {"from", name(tensor.from)},
                       {"to", name(tensor.to)},
                       {"shape", tensor.shape},
                       {"source_shape", tensor.source_shape},
-                      {"why", explain(tensor, plan.options().type)},
+                      {"why", explain(tensor)},
                       {"source_bytes", tensor.source_bytes},
                       {"bytes", tensor.bytes},
                       {"offset", tensor.offset}});

@@ -84,13 +84,15 @@ std::string did_you_mean(std::string_view typed, const std::vector<std::string_v
   return near.empty() ? "" : fmt::format(" (did you mean {}?)", fmt::join(near, " or "));
 }
 
-DType parse_target_type(std::string_view typed) {
+DType parse_target_type(std::string_view typed, std::string_view option) {
   const std::optional<DType> type = parse_dtype(typed);
   if (!type) {
-    throw UsageError(fmt::format("--type: unknown type '{}'{}; types: {}", typed, type_hint(typed), available_types()));
+    throw UsageError(
+        fmt::format("{}: unknown type '{}'{}; types: {}", option, typed, type_hint(typed), available_types()));
   }
   if (!can_make(*type)) {
-    throw UsageError(fmt::format("--type: this build can't make {}; types: {}", name(*type), available_types()));
+    throw UsageError(fmt::format("{}: this build can't make {}{}; types: {}", option, name(*type),
+                                 can_read(*type) ? ", it only reads it" : "", available_types()));
   }
   return *type;
 }

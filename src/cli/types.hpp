@@ -22,7 +22,8 @@ std::vector<std::string_view> closest(std::string_view typed, const std::vector<
 /// " (did you mean q4_K?)", or nothing.
 std::string did_you_mean(std::string_view typed, const std::vector<std::string_view>& names);
 
-/// Reads the name of a type to convert to. Throws UsageError when there is no such type or this build can't make it.
-DType parse_target_type(std::string_view typed);
+/// Reads the name of a type to convert to, a value of `option`. Throws UsageError when there is no such type or this
+/// build can't make it.
+DType parse_target_type(std::string_view typed, std::string_view option);
 
 }  // namespace headrace::cli

@@ -43,8 +43,10 @@ class Meter {
 };
 
 void refuse_input_as_output(const Plan::Impl& plan) {
-  if (io::file_id(plan.output) == plan.source->file.id()) {
-    throw Error(ErrorCode::conflict, "the output is the input, perhaps through a link",
+  const auto output = io::file_id(plan.output);
+  for (const Plan::Impl::Source& source : plan.sources) {
+    if (output != source->file.id()) continue;
+    throw Error(ErrorCode::conflict, "the output is an input, perhaps through a link",
                 {.file = plan.output.string(), .hint = "choose another output"});
   }
 }
@@ -57,7 +59,8 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
   refuse_input_as_output(plan);
   const unsigned threads = base::worker_count(plan.options.threads);
   base::Gate gate(plan.options.memory);
-  gate.charge(plan.source->memory(), "the index of " + plan.source->file.name());
+  for (const Plan::Impl::Source& source : plan.sources)
+    gate.charge(source->memory(), "the index of " + source->file.name());
   gate.charge(plan.memory(), "the plan for " + plan.output.string());
 
   format::Writer writer(plan.output, plan.tensors, plan.layout, plan.options.force);

@@ -32,12 +32,13 @@ std::string way_out(DType to, double value) {
   return ways + "--nonfinite keep converts it all the same";
 }
 
-[[noreturn]] void refuse_value(const Plan::Impl& plan, const TensorInfo& from, DType to, std::uint64_t element,
-                               double value) {
+[[noreturn]] void refuse_value(const Plan::Impl& plan, std::uint32_t tensor, std::uint64_t element, double value) {
+  const TensorInfo& from = plan.source_of(tensor);
+  const DType to = plan.tensors[tensor].dtype;
   const std::uint64_t block = element / info(from.dtype).block_elements * info(from.dtype).block_elements;
   const char* problem = std::isfinite(value) ? "is too large for" : "can't be represented in";
   throw Error(ErrorCode::value, fmt::format("element {} {} {}", element, problem, name(to)),
-              {.file = plan.source->file.name(),
+              {.file = plan.file_of(tensor).name(),
                .tensor = std::string(from.name),
                .offset = from.offset + at_element(from, block),
                .found = fmt::format("{}", value),
@@ -45,9 +46,10 @@ std::string way_out(DType to, double value) {
 }
 
 // Reads a part of a tensor's stored bytes so that they are what the codecs expect.
-void read_part(const Plan::Impl& plan, const TensorInfo& from, std::uint64_t first, std::span<std::byte> out) {
+void read_part(const Plan::Impl& plan, std::uint32_t tensor, std::uint64_t first, std::span<std::byte> out) {
+  const TensorInfo& from = plan.source_of(tensor);
   switch (from.encoding) {
-    case Encoding::plain: plan.source->file.read_at(from.offset + first, out); break;
+    case Encoding::plain: plan.file_of(tensor).read_at(from.offset + first, out); break;
   }
 }
 
@@ -67,7 +69,7 @@ void PieceWorker::run(const Piece& piece) const {
 
 // The piece's tensor that holds the byte where something went wrong.
 std::string_view PieceWorker::tensor_at(const Piece& piece, const ErrorDetail& where) const {
-  const bool reading = where.file == plan_.source->file.name();
+  const bool reading = where.file == plan_.file_of(piece.tensors.front()).name();  // all are of one source
   for (const std::uint32_t tensor : piece.tensors) {
     const TensorInfo& extent = reading ? plan_.source_of(tensor) : plan_.tensors[tensor];
     if (*where.offset < extent.offset + extent.bytes) return extent.name;
@@ -88,11 +90,11 @@ void PieceWorker::copy(const Piece& piece) const {
   const TensorInfo& from = plan_.source_of(tensor);
   std::uint64_t first = at_element(from, piece.first_element);
   std::uint64_t left = at_element(from, piece.first_element + piece.elements) - first;
-  if (left == 0 || writer_.copy_from(plan_.source->file, from.offset + first, tensor, first, left)) return;
+  if (left == 0 || writer_.copy_from(plan_.file_of(tensor), from.offset + first, tensor, first, left)) return;
   const base::Gate::Slab slab = gate_.acquire(std::min(left, sizes_.converted));
   while (left > 0) {
     const auto part = slab.bytes().first(std::min<std::uint64_t>({left, slab.bytes().size(), sizes_.converted}));
-    read_part(plan_, from, first, part);
+    read_part(plan_, tensor, first, part);
     writer_.write(tensor, first, part);
     first += part.size();
     left -= part.size();
@@ -112,7 +114,7 @@ void PieceWorker::convert(const Piece& piece) const {
   const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + out_bytes);
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
-  read_part(plan_, from, from_first, in);
+  read_part(plan_, tensor, from_first, in);
   transcode(tensor, piece.first_element, piece.elements, in, out);
   writer_.write(tensor, to_first, out);
 }
@@ -130,7 +132,7 @@ void PieceWorker::run_together(const Piece& piece) const {
   const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + out_bytes);
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
-  plan_.source->file.read_at(first_from.offset, in);
+  plan_.file_of(piece.tensors.front()).read_at(first_from.offset, in);
   std::size_t filled = 0;
   for (const std::uint32_t tensor : piece.tensors) {
     const TensorInfo& from = plan_.source_of(tensor);
@@ -154,7 +156,7 @@ void PieceWorker::transcode(std::uint32_t tensor, std::uint64_t first_element, s
   }
   const codec::Transcoder transcoder(from.dtype, to.dtype, plan_.options.nonfinite == Nonfinite::refuse);
   if (const auto bad = transcoder.run(in.data(), out.data(), elements)) {
-    refuse_value(plan_, from, to.dtype, first_element + bad->element, bad->value);
+    refuse_value(plan_, tensor, first_element + bad->element, bad->value);
   }
 }
 

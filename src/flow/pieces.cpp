@@ -83,6 +83,7 @@ std::size_t PieceQueue::run_length() const {
     const TensorInfo& to = plan_.tensors[order[at_ + run]];
     if (run > 0) {
       const std::uint32_t before = order[at_ + run - 1];
+      if (plan_.origins[before].source != plan_.origins[order[at_ + run]].source) break;
       if (!near(plan_.source_of(before), from)) break;
       if (!next_to(plan_.tensors[before], to, plan_.layout.alignment)) break;
     }

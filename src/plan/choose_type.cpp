@@ -1,5 +1,7 @@
 #include "plan/choose_type.hpp"
 
+#include "plan/skip_list.hpp"
+
 namespace headrace::plan {
 namespace {
 
@@ -25,18 +27,24 @@ DType fallback_of(DType dtype) noexcept {
 
 }  // namespace
 
-TypeChoice choose_type(const TensorInfo& tensor, std::optional<DType> requested) noexcept {
+TypeChoice choose_type(const TensorInfo& tensor, const Wish& wish) noexcept {
   const DType from = tensor.dtype;
-  if (!requested) return {from, Reason::kept};
-  if (from == *requested) return {from, Reason::already};
+  if (!wish.type) return {from, Reason::kept};
+  const DType asked = *wish.type;
+  const Reason granted = wish.by_rule ? Reason::rule : Reason::requested;
+  if (from == asked) return {from, Reason::already};
   if (!is_float(from) && !is_block(from)) return {from, Reason::not_float};
-  if (!is_block(*requested)) return {*requested, Reason::requested};
-  if (tensor.shape.size() < 2) {
+  if (!wish.by_rule && skips(wish.skip_list, tensor, asked)) return {from, Reason::skipped};
+  if (!is_block(asked)) {  // F4 and F6 pack several numbers, whatever the rows are
+    const bool whole = tensor.elements % info(asked).block_elements == 0;
+    return whole ? TypeChoice{asked, granted} : TypeChoice{DType::F16, Reason::row_fallback};
+  }
+  if (!wish.by_rule && tensor.shape.size() < 2) {
     return from == DType::F64 ? TypeChoice{from, Reason::kept_wide} : TypeChoice{DType::F32, Reason::one_dimensional};
   }
-  DType to = *requested;
+  DType to = asked;
   while (tensor.row_elements() % info(to).block_elements != 0) to = fallback_of(to);
-  return {to, to == *requested ? Reason::requested : Reason::row_fallback};
+  return {to, to == asked ? granted : Reason::row_fallback};
 }
 
 }  // namespace headrace::plan

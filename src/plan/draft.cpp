@@ -4,8 +4,11 @@
 #include "format/allowance.hpp"
 #include "format/gguf/gguf.hpp"
 #include "plan/choose_type.hpp"
+#include "plan/gather.hpp"
+#include "plan/join_metadata.hpp"
 #include "plan/metadata_map.hpp"
 #include "plan/shapes.hpp"
+#include "plan/type_rules.hpp"
 
 #include <headrace/error.hpp>
 
@@ -13,6 +16,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace headrace::plan {
@@ -45,47 +49,64 @@ std::string way_out(DType dtype, Format to) {
   return ways;
 }
 
-void require_possible(const Draft& draft, const TensorInfo& tensor, DType to) {
+// Throws unless tensor `i` of the draft can be made of its source's numbers.
+void require_possible(const Draft& draft, std::size_t i) {
+  const TensorInfo& source = draft.source_of(i);
+  const DType from = source.dtype, to = draft.tensors[i].dtype;
   const auto refuse = [&](std::string problem, std::string hint) {
     throw Error(ErrorCode::unsupported, std::move(problem),
-                {.file = draft.source->file.name(), .tensor = std::string(tensor.name), .hint = std::move(hint)});
+                {.file = draft.sources[draft.origins[i].source]->file.name(),
+                 .tensor = std::string(source.name),
+                 .hint = std::move(hint)});
   };
-  const std::string_view from = name(tensor.dtype);
   if (!format::holds(draft.to, to)) {
-    const bool asked = to != tensor.dtype;
     refuse(fmt::format("{} can't hold {} tensors", name(draft.to), name(to)),
-           !asked                               ? way_out(to, draft.to)
+           to == from                           ? way_out(to, draft.to)
            : format::holds(other(draft.to), to) ? fmt::format("--to {} can", name(other(draft.to)))
-                                                : "choose another --type");
+                                                : "choose another type");
   }
-  if (to == tensor.dtype) return;
-  if (!codec::can_decode(tensor.dtype)) {
-    refuse(fmt::format("this version can't decode {} to make {}", from, name(to)),
-           format::holds(draft.to, tensor.dtype) ? "without --type it is copied as it is"
-                                                 : way_out(tensor.dtype, draft.to));
+  if (to == from) return;
+  if (!codec::can_decode(from)) {
+    refuse(fmt::format("this version can't decode {} to make {}", name(from), name(to)),
+           format::holds(draft.to, from) ? "without a type it is copied as it is" : way_out(from, draft.to));
   }
-  if (!codec::can_encode(to))
-    refuse(fmt::format("this version can't make {} tensors", name(to)), "choose another --type");
+  if (!codec::can_encode(to)) {
+    refuse(fmt::format("this version can't make {} tensors", name(to)),
+           is_block(to) ? "it reads them; choose another type" : "choose another type");
+  }
+}
+
+// What the caller asked for this tensor.
+Wish wish_for(const Draft& draft, TypeRules& rules, std::size_t i, std::uint16_t& rule) {
+  const auto match = rules.match(draft.tensors[i].name);
+  if (!match) return {draft.options.type, false, draft.options.skip_list};
+  rule = static_cast<std::uint16_t>(*match);
+  return {draft.options.type_rules[*match].type, true, draft.options.skip_list};
 }
 
 void choose_types(Draft& draft) {
   Tally fallback, requantised;
-  const auto sources = draft.source->header.tensors.tensors();
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    TensorInfo tensor = sources[i];
-    const TypeChoice choice = choose_type(tensor, draft.options.type);
-    require_possible(draft, tensor, choice.to);
-    if (choice.why == Reason::row_fallback) fallback.add(tensor.name);
-    if (is_block(tensor.dtype) && is_block(choice.to) && choice.to != tensor.dtype) requantised.add(tensor.name);
-    draft.retyped = draft.retyped || choice.to != tensor.dtype;
+  TypeRules rules(draft.options.type_rules);
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
+    TensorInfo& tensor = draft.tensors[i];
+    const DType from = tensor.dtype;
+    const TypeChoice choice = choose_type(tensor, wish_for(draft, rules, i, draft.origins[i].rule));
+    draft.origins[i].why = choice.why;
     tensor.dtype = choice.to;
-    tensor.encoding = Encoding::plain;
-    draft.tensors.push_back(tensor);
-    draft.origins.push_back({static_cast<std::uint32_t>(i), choice.why});
+    if (choice.why == Reason::row_fallback) fallback.add(tensor.name);
+    if (is_block(from) && is_block(choice.to) && choice.to != from) requantised.add(tensor.name);
+    draft.retyped = draft.retyped || choice.to != from;
+  }
+  rules.require_all_matched();
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) require_possible(draft, i);
+  for (const std::size_t rule : rules.without_effect()) {
+    const TypeRule& idle = draft.options.type_rules[rule];
+    draft.notes.push_back(fmt::format("rule '{}={}' decides nothing: earlier rules take all that it matches",
+                                      idle.pattern, name(idle.type)));
   }
   if (fallback.count > 0) {
-    draft.notes.push_back(fmt::format("rows that are no whole number of {} blocks get another type, see 'why': {}",
-                                      name(*draft.options.type), fallback.text()));
+    draft.notes.push_back(fmt::format(
+        "rows that are no whole number of blocks of the type asked for get another, see 'why': {}", fallback.text()));
   }
   if (requantised.count > 0) {
     draft.notes.push_back(fmt::format(
@@ -93,39 +114,43 @@ void choose_types(Draft& draft) {
   }
 }
 
-std::vector<std::int32_t> recordable(const Draft& draft, const TensorInfo& tensor) {
+// Remembers in the GGUF's metadata what shape tensor `i` really has.
+void record_shape(Draft& draft, std::size_t i, Shape shape) {
+  const TensorInfo& tensor = draft.tensors[i];
   std::vector<std::int32_t> dims;
-  for (const std::uint64_t dim : tensor.shape) {
+  for (const std::uint64_t dim : shape) {
     if (dim > std::numeric_limits<std::int32_t>::max()) {
       throw Error(ErrorCode::unsupported, "a dimension is too large to be recorded when merged for GGUF",
-                  {.file = draft.source->file.name(),
+                  {.file = draft.sources[draft.origins[i].source]->file.name(),
                    .tensor = std::string(tensor.name),
                    .expected = "at most 2147483647",
-                   .found = to_string(tensor.shape),
+                   .found = to_string(shape),
                    .hint = "--to safetensors keeps it"});
     }
     dims.push_back(static_cast<std::int32_t>(dim));
   }
-  return dims;
+  draft.metadata.append(std::string(kOriginalShape) + std::string(tensor.name), ValueType::array,
+                        MetadataValue::i32_array(dims));
 }
 
 // GGUF: at most four dimensions, the rest goes to the metadata. What the source's own metadata says of a tensor's shape
 // stays, for that is the older shape; where it fits no longer, it goes.
-void merge_ranks(Draft& draft) {
-  const RecordedShapes recorded(draft.source->header);
-  for (const std::string& key : recorded.unusable()) {
-    draft.metadata.erase(key);
-    draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
+void merge_ranks(Draft& draft, std::span<const RecordedShapes> recorded) {
+  for (const RecordedShapes& records : recorded) {
+    for (const std::string& key : records.unusable()) {
+      if (!draft.renamed) draft.metadata.erase(key);
+      draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
+    }
   }
   Tally merged;
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     TensorInfo& tensor = draft.tensors[i];
-    if (tensor.shape.size() <= format::gguf::kMaxRankWritten) continue;
-    if (!recorded.all().contains(i)) {
-      const std::string key = std::string(kOriginalShape) + std::string(tensor.name);
-      draft.metadata.append(key, ValueType::array, MetadataValue::i32_array(recordable(draft, tensor)));
-    }
-    tensor.shape = merge_outermost(tensor.shape, draft.shapes);
+    const std::optional<Shape> old = recorded[draft.origins[i].source].find(draft.origins[i].tensor);
+    const bool deep = tensor.shape.size() > format::gguf::kMaxRankWritten;
+    if (old && !old->empty() && draft.renamed) record_shape(draft, i, *old);
+    if (!deep) continue;
+    if (!old) record_shape(draft, i, tensor.shape);
+    tensor.shape = merge_outermost(tensor.shape, draft.texts);
     merged.add(tensor.name);
   }
   if (merged.count > 0) {
@@ -135,36 +160,44 @@ void merge_ranks(Draft& draft) {
   }
 }
 
-// GGUF: at least one dimension. Copies of GGUF files keep what they have.
-void widen_scalars(Draft& draft) {
+// GGUF: at least one dimension. Tensors that come from a GGUF keep what they have there.
+void widen_scalars(Draft& draft, std::span<const RecordedShapes> recorded) {
   static constexpr std::uint64_t kOne = 1;
   std::vector<std::string_view> names;
-  Tally scalars;
-  for (TensorInfo& tensor : draft.tensors) {
-    if (!tensor.shape.empty()) continue;
-    tensor.shape = Shape(&kOne, 1);
-    names.push_back(tensor.name);
-    scalars.add(tensor.name);
+  std::size_t widened = 0;
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
+    const Plan::Impl::Origin& origin = draft.origins[i];
+    TensorInfo& tensor = draft.tensors[i];
+    if (draft.sources[origin.source]->header.format == Format::gguf) {
+      const std::optional<Shape> old = recorded[origin.source].find(origin.tensor);
+      if (draft.renamed && old && old->empty()) names.push_back(tensor.name);
+    } else if (tensor.shape.empty()) {
+      tensor.shape = Shape(&kOne, 1);
+      names.push_back(tensor.name);
+      ++widened;
+    }
   }
-  if (names.empty()) return;
-  draft.metadata.set_string_array(kScalars, names);
-  draft.notes.push_back(fmt::format(
-      "{} scalars, the first '{}', become vectors of one element, and are recorded as scalars in the metadata",
-      names.size(), names.front()));
+  if (!names.empty()) draft.metadata.set_string_array(kScalars, names);
+  if (widened > 0) {
+    draft.notes.push_back(fmt::format(
+        "{} scalars, the first '{}', become vectors of one element, and are recorded as scalars in the metadata",
+        widened, names.front()));
+  }
 }
 
 // The way back: shapes that were recorded when their dimensions were merged.
-void restore_shapes(Draft& draft) {
-  const RecordedShapes recorded(draft.source->header);
+void restore_shapes(Draft& draft, std::span<const RecordedShapes> recorded) {
   Tally restored;
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
-    if (!recorded.all().contains(i)) continue;
-    draft.tensors[i].shape = draft.shapes.copy(recorded.of(i));
+    const std::optional<Shape> shape = recorded[draft.origins[i].source].find(draft.origins[i].tensor);
+    if (!shape) continue;
+    draft.tensors[i].shape = draft.texts.copy(*shape);
     restored.add(draft.tensors[i].name);
   }
   if (restored.count > 0) draft.notes.push_back(fmt::format("the recorded shape is restored: {}", restored.text()));
-  for (const std::string& key : recorded.unusable()) {
-    draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
+  for (const RecordedShapes& records : recorded) {
+    for (const std::string& key : records.unusable())
+      draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
   }
 }
 
@@ -179,45 +212,72 @@ void note_long_names(Draft& draft) {
   }
 }
 
-// The output gets metadata of its own, which is as large as the source's.
+// The pairs of all sources, in the language of the output.
+Metadata metadata_of(Draft& draft) {
+  const bool to_text = draft.to == Format::safetensors;
+  const GgufMetadata gguf{draft.tensors, draft.retyped, draft.renamed, draft.options.architecture};
+  if (draft.sources.size() == 1) {
+    const format::Header& header = draft.sources.front()->header;
+    if (to_text) return metadata_for_safetensors(header.metadata, draft.notes);
+    return header.format == Format::gguf ? gguf.from_gguf(header.metadata, draft.notes)
+                                         : gguf.from_pairs(header.metadata, draft.notes);
+  }
+  std::vector<Metadata> texts;
+  std::vector<const Metadata*> parts;
+  texts.reserve(draft.sources.size());
+  for (const Plan::Impl::Source& source : draft.sources) {
+    const Metadata& own = source->header.metadata;
+    const bool translate = to_text && source->header.format == Format::gguf;
+    parts.push_back(translate ? &texts.emplace_back(metadata_for_safetensors(own, draft.notes)) : &own);
+  }
+  const Metadata joined = join_metadata(parts, draft.notes);
+  return to_text ? joined : gguf.from_pairs(joined, draft.notes);
+}
+
+// The output gets metadata of its own, which is as large as the sources'; joining holds the pairs once more.
 void change_metadata(Draft& draft) {
-  const format::Header& header = draft.source->header;
+  std::size_t pairs = 0;
+  for (const Plan::Impl::Source& source : draft.sources) pairs += source->header.metadata.memory();
+  if (draft.sources.size() > 1) pairs *= 3;
   const std::size_t tensors = draft.tensors.capacity() * (sizeof(TensorInfo) + sizeof(Plan::Impl::Origin));
   format::Allowance(draft.output.string(), draft.options.memory)
-      .require(draft.source->memory() + tensors + header.metadata.memory());
-  if (draft.to == Format::safetensors) {
-    draft.metadata = metadata_for_safetensors(header.metadata, draft.notes);
-    restore_shapes(draft);
-    return;
-  }
-  draft.metadata = metadata_for_gguf(header.metadata, header.format, draft.tensors, draft.retyped,
-                                     draft.options.architecture, draft.notes);
-  merge_ranks(draft);
-  if (header.format == Format::safetensors) widen_scalars(draft);
+      .require(memory_of(draft.sources) + tensors + draft.texts.memory() + pairs);
+  draft.metadata = metadata_of(draft);
+  std::vector<RecordedShapes> recorded;
+  recorded.reserve(draft.sources.size());
+  for (const Plan::Impl::Source& source : draft.sources) recorded.emplace_back(source->header);
+  if (draft.to == Format::safetensors) return restore_shapes(draft, recorded);
+  merge_ranks(draft, recorded);
+  widen_scalars(draft, recorded);
+}
+
+bool changes_metadata(const Draft& draft) {
+  if (draft.sources.size() > 1) return true;
+  if (draft.to != draft.sources.front()->header.format) return true;
+  if (draft.to == Format::safetensors) return false;
+  const bool deep = std::ranges::any_of(
+      draft.tensors, [](const TensorInfo& tensor) { return tensor.shape.size() > format::gguf::kMaxRankWritten; });
+  return draft.retyped || draft.renamed || draft.options.architecture || deep;
 }
 
 }  // namespace
 
-Draft draft_conversion(std::shared_ptr<const Checkpoint::Impl> source, const std::filesystem::path& output, Format to,
+Draft draft_conversion(std::span<const Input> inputs, const std::filesystem::path& output, Format to,
                        const ConvertOptions& options) {
-  Draft draft;
-  draft.source = std::move(source);
-  draft.output = output;
-  draft.to = to;
-  draft.options = options;
+  if (inputs.empty()) throw Error(ErrorCode::invalid_argument, "a conversion needs an input");
   if (options.architecture && to != Format::gguf) {
     throw Error(ErrorCode::invalid_argument, "--architecture is for GGUF outputs; safetensors has no such field",
                 {.file = output.string()});
   }
-  const format::Header& header = draft.source->header;
-  draft.tensors.reserve(header.tensors.tensors().size());
-  draft.origins.reserve(header.tensors.tensors().size());
+  Draft draft;
+  draft.inputs.assign(inputs.begin(), inputs.end());
+  draft.output = output;
+  draft.to = to;
+  draft.options = options;
+  open_sources(draft);
+  gather_tensors(draft);
   choose_types(draft);
-  const bool deep = std::ranges::any_of(
-      draft.tensors, [](const TensorInfo& tensor) { return tensor.shape.size() > format::gguf::kMaxRankWritten; });
-  const bool same_format = to == header.format;
-  const bool same_gguf = !draft.retyped && !options.architecture && !deep;
-  draft.keeps_metadata = same_format && (to == Format::safetensors || same_gguf);
+  draft.keeps_metadata = !changes_metadata(draft);
   if (!draft.keeps_metadata) change_metadata(draft);
   if (to == Format::gguf) note_long_names(draft);
   return draft;

@@ -15,9 +15,9 @@ constexpr std::string_view kArchitecture = "general.architecture";
 constexpr std::string_view kFileType = "general.file_type";
 constexpr std::string_view kQuantizationVersion = "general.quantization_version";
 constexpr std::string_view kAlignment = "general.alignment";
+constexpr std::string_view kSplit = "split.";
 constexpr std::uint32_t kQuantizationVersionNow = 2;
 constexpr std::uint32_t kFileTypeNotSpecified = 1024;
-constexpr std::size_t kMostNamed = 1000;  // pairs with a note of their own; tools write some tens
 
 // llama.cpp's enum llama_ftype, for the types it has a number for.
 constexpr std::array<std::pair<DType, std::uint32_t>, 26> kFileTypes = {{
@@ -33,39 +33,21 @@ bool any_block(std::span<const TensorInfo> tensors) {
   return std::any_of(tensors.begin(), tensors.end(), [](const TensorInfo& tensor) { return is_block(tensor.dtype); });
 }
 
-// Keys whose value GGUF readers expect in another type than the text that safetensors can hold.
-bool reserved_in_gguf(std::string_view key) {
-  return key == kFileType || key == kQuantizationVersion || key == kAlignment || key == kScalars ||
-         key.starts_with(kOriginalShape);
-}
-
-Metadata from_safetensors(const Metadata& source, std::span<const TensorInfo> tensors,
-                          const std::optional<std::string>& architecture, std::vector<std::string>& notes) {
+Metadata without_shapes(const Metadata& source) {
   Metadata out;
-  if (architecture) {
-    out.set_string(kArchitecture, *architecture);
-  } else if (const auto known = source.find(kArchitecture)) {
-    out.set_string(kArchitecture, *known->as_string());
-  }
-  out.set_u32(kFileType, file_type_of(tensors));
-  out.set_u32(kQuantizationVersion, kQuantizationVersionNow);
+  out.reserve(source.size(), source.memory());
   for (std::size_t i = 0; i < source.size(); ++i) {
-    const std::string_view key = source.key(i);
-    if (key == kArchitecture) continue;
-    if (key.empty()) {
-      notes.push_back(fmt::format("metadata {} is left out: GGUF has no empty keys", source.value(i).to_string()));
-      continue;
-    }
-    if (reserved_in_gguf(key)) {
-      notes.push_back(fmt::format("metadata '{}' is left out: GGUF readers expect another type than text there", key));
-      continue;
-    }
-    out.append(key, source.value(i).type(), source.value(i).bytes());
+    if (!records_shapes(source.key(i))) out.append(source.key(i), source.value(i).type(), source.value(i).bytes());
   }
   return out;
 }
 
 }  // namespace
+
+bool speaks_of_file(std::string_view key) {
+  return key == kFileType || key == kQuantizationVersion || key == kAlignment || key.starts_with(kSplit) ||
+         records_shapes(key);
+}
 
 std::uint32_t file_type_of(std::span<const TensorInfo> tensors) {
   std::array<std::uint64_t, 256> elements{};
@@ -83,8 +65,7 @@ Metadata metadata_for_safetensors(const Metadata& source, std::vector<std::strin
   std::size_t dropped = 0;
   for (std::size_t i = 0; i < source.size(); ++i) {
     const std::string_view key = source.key(i);
-    if (key == kScalars || key.starts_with(kOriginalShape))
-      continue;  // the tensor gets that shape back, or a note says why not
+    if (records_shapes(key)) continue;  // the tensor gets that shape back, or a note says why not
     if (source.value(i).type() == ValueType::string) {
       out.append(key, ValueType::string, source.value(i).bytes());
     } else if (++dropped <= kMostNamed) {
@@ -98,10 +79,33 @@ Metadata metadata_for_safetensors(const Metadata& source, std::vector<std::strin
   return out;
 }
 
-Metadata metadata_for_gguf(const Metadata& source, Format from, std::span<const TensorInfo> tensors, bool retyped,
-                           const std::optional<std::string>& architecture, std::vector<std::string>& notes) {
-  if (from == Format::safetensors) return from_safetensors(source, tensors, architecture, notes);
-  Metadata out = source;
+Metadata GgufMetadata::from_pairs(const Metadata& source, std::vector<std::string>& notes) const {
+  Metadata out;
+  if (architecture) {
+    out.set_string(kArchitecture, *architecture);
+  } else if (const auto known = source.find(kArchitecture)) {
+    out.set(kArchitecture, known->type(), known->bytes());
+  }
+  out.set_u32(kFileType, file_type_of(tensors));
+  out.set_u32(kQuantizationVersion, kQuantizationVersionNow);
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    const std::string_view key = source.key(i);
+    if (key == kArchitecture) continue;
+    if (key.empty()) {
+      notes.push_back(fmt::format("metadata {} is left out: GGUF has no empty keys", source.value(i).to_string()));
+      continue;
+    }
+    if (speaks_of_file(key)) {
+      notes.push_back(fmt::format("metadata '{}' is left out: GGUF readers expect another type than text there", key));
+      continue;
+    }
+    out.append(key, source.value(i).type(), source.value(i).bytes());
+  }
+  return out;
+}
+
+Metadata GgufMetadata::from_gguf(const Metadata& source, std::vector<std::string>& notes) const {
+  Metadata out = renamed ? without_shapes(source) : source;
   if (architecture) {
     if (const auto old = source.find(kArchitecture)) {
       notes.push_back(fmt::format("general.architecture {} is replaced by \"{}\"", old->to_string(), *architecture));

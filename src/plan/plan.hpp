@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,30 +17,46 @@
 namespace headrace {
 
 struct Plan::Impl {
+  using Source = std::shared_ptr<const Checkpoint::Impl>;
+
   /// Where an output tensor's numbers come from, and why it has its type.
   struct Origin {
-    std::uint32_t source;  // index in the source's tensors
+    static constexpr std::uint16_t kNoRule = std::numeric_limits<std::uint16_t>::max();
+
+    std::uint32_t source;  // index in `sources`
+    std::uint32_t tensor;  // index in that source's tensors
     Reason why;
+    std::uint16_t rule;  // index in options.type_rules
   };
 
-  std::shared_ptr<const Checkpoint::Impl> source;
+  std::vector<Input> inputs;
+  std::vector<Source> sources;  // beside `inputs`
   std::filesystem::path output;
   Format to = Format::gguf;
   ConvertOptions options;
 
   std::vector<TensorInfo> tensors;           // of the output, in the order of its header
   std::vector<Origin> origins;               // beside `tensors`
-  std::vector<std::uint32_t> by_source;      // indexes into `tensors`, in the order their bytes have in the source
-  base::Arena shapes;                        // of tensors that don't keep their source's
+  std::vector<std::uint32_t> by_source;      // indexes into `tensors`, in the order their bytes have in the sources
+  base::Arena texts;                         // names and shapes that aren't their source's
   std::shared_ptr<const Metadata> metadata;  // the source's own where nothing in it changes
   std::vector<std::string> notes;
   format::Layout layout;
   std::uint64_t source_bytes = 0;
 
   const TensorInfo& source_of(std::uint32_t i) const noexcept {
-    return source->header.tensors.tensors()[origins[i].source];
+    return sources[origins[i].source]->header.tensors.tensors()[origins[i].tensor];
   }
+  const io::File& file_of(std::uint32_t i) const noexcept { return sources[origins[i].source]->file; }
+
+  /// Bytes that the plan itself holds, its sources apart.
   std::size_t memory() const noexcept;
 };
 
+namespace plan {
+
+/// Bytes that the indexes of all sources hold.
+std::size_t memory_of(const std::vector<Plan::Impl::Source>& sources) noexcept;
+
+}  // namespace plan
 }  // namespace headrace

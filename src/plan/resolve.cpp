@@ -9,12 +9,13 @@
 namespace headrace::plan {
 namespace {
 
-// Indexes of the output tensors, by where their bytes lie in the source.
+// Indexes of the output tensors, by where their bytes lie: one source after the other.
 std::vector<std::uint32_t> order_of_source(const Plan::Impl& plan) {
   std::vector<std::uint32_t> order(plan.tensors.size());
   std::iota(order.begin(), order.end(), 0U);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return plan.source_of(a).offset < plan.source_of(b).offset;
+    const std::uint32_t source_a = plan.origins[a].source, source_b = plan.origins[b].source;
+    return source_a != source_b ? source_a < source_b : plan.source_of(a).offset < plan.source_of(b).offset;
   });
   return order;
 }
@@ -23,7 +24,8 @@ std::vector<std::uint32_t> order_of_source(const Plan::Impl& plan) {
 // every tensor is aligned to its element (the reference writer sorts so too).
 std::vector<std::uint32_t> order_of_data(const Plan::Impl& plan, bool retyped) {
   if (plan.to != Format::safetensors) return {};
-  if (!retyped && plan.source->header.format == Format::safetensors) return plan.by_source;
+  const bool copies = !retyped && plan.sources.size() == 1 && plan.sources.front()->header.format == plan.to;
+  if (copies) return plan.by_source;
   std::vector<std::uint32_t> order = plan.by_source;
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
     return info(plan.tensors[a].dtype).block_bytes > info(plan.tensors[b].dtype).block_bytes;
@@ -35,15 +37,16 @@ std::vector<std::uint32_t> order_of_data(const Plan::Impl& plan, bool retyped) {
 
 std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
   const auto plan = std::make_shared<Plan::Impl>();
-  plan->source = std::move(draft.source);
+  plan->inputs = std::move(draft.inputs);
+  plan->sources = std::move(draft.sources);
   plan->output = std::move(draft.output);
   plan->to = draft.to;
   plan->options = std::move(draft.options);
   plan->tensors = std::move(draft.tensors);
   plan->origins = std::move(draft.origins);
-  plan->shapes = std::move(draft.shapes);
+  plan->texts = std::move(draft.texts);
   if (draft.keeps_metadata) {
-    plan->metadata = {plan->source, &plan->source->header.metadata};
+    plan->metadata = {plan->sources.front(), &plan->sources.front()->header.metadata};
   } else {
     plan->metadata = std::make_shared<const Metadata>(std::move(draft.metadata));
   }
@@ -54,7 +57,7 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
     const auto bytes = bytes_of(tensor.dtype, tensor.elements);
     if (!bytes) {
       throw Error(ErrorCode::unsupported, "the tensor is too large for its new type",
-                  {.file = plan->source->file.name(),
+                  {.file = plan->file_of(i).name(),
                    .tensor = std::string(tensor.name),
                    .found = to_string(tensor.shape) + " of " + std::string(name(tensor.dtype))});
     }
@@ -62,18 +65,24 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
     plan->source_bytes += plan->source_of(i).bytes;
   }
   plan->by_source = order_of_source(*plan);
-  const std::uint64_t held = plan->source->memory() + plan->memory();
+  const std::uint64_t held = memory_of(plan->sources) + plan->memory();
   plan->layout = format::lay_out(plan->to, plan->tensors, order_of_data(*plan, draft.retyped), *plan->metadata,
                                  plan->output.string(), plan->options.memory, held);
   return plan;
+}
+
+std::size_t memory_of(const std::vector<Plan::Impl::Source>& sources) noexcept {
+  std::size_t bytes = 0;
+  for (const Plan::Impl::Source& source : sources) bytes += source->memory();
+  return bytes;
 }
 
 }  // namespace headrace::plan
 
 std::size_t headrace::Plan::Impl::memory() const noexcept {
   std::size_t bytes = tensors.capacity() * sizeof(TensorInfo) + origins.capacity() * sizeof(Origin) +
-                      by_source.capacity() * sizeof(std::uint32_t) + shapes.memory() + layout.memory();
-  if (metadata.get() != &source->header.metadata) bytes += metadata->memory();
+                      by_source.capacity() * sizeof(std::uint32_t) + texts.memory() + layout.memory();
+  if (metadata.get() != &sources.front()->header.metadata) bytes += metadata->memory();
   for (const std::string& note : notes) bytes += sizeof(note) + note.capacity();
   return bytes;
 }

@@ -3,8 +3,6 @@
 #include "base/checked.hpp"
 #include "format/gguf/gguf.hpp"
 
-#include <optional>
-
 namespace headrace::plan {
 namespace {
 
@@ -68,9 +66,9 @@ void RecordedShapes::add_scalars(const MetadataValue& names) {
   if (!usable) unusable_.emplace_back(kScalars);
 }
 
-Shape RecordedShapes::of(std::size_t tensor) const {
+std::optional<Shape> RecordedShapes::find(std::size_t tensor) const {
   const auto at = shapes_.find(tensor);
-  return at == shapes_.end() ? header_.tensors.tensors()[tensor].shape : at->second;
+  return at == shapes_.end() ? std::nullopt : std::optional(at->second);
 }
 
 }  // namespace headrace::plan

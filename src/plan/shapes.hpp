@@ -12,6 +12,7 @@
 #include <headrace/tensor.hpp>
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -21,6 +22,9 @@ namespace headrace::plan {
 
 inline constexpr std::string_view kOriginalShape = "comfy.gguf.orig_shape.";
 inline constexpr std::string_view kScalars = "headrace.scalars";
+
+/// True for the keys under which shapes are recorded.
+inline bool records_shapes(std::string_view key) { return key == kScalars || key.starts_with(kOriginalShape); }
 
 /// `shape` with its outermost dimensions merged until four are left. The result lives in `arena` or is `shape` itself.
 Shape merge_outermost(Shape shape, base::Arena& arena);
@@ -33,9 +37,9 @@ class RecordedShapes {
   explicit RecordedShapes(const format::Header& header);
 
   /// The recorded shape of a tensor, or else its own.
-  Shape of(std::size_t tensor) const;
-  /// Tensors with a recorded shape, by index.
-  const std::unordered_map<std::size_t, Shape>& all() const noexcept { return shapes_; }
+  Shape of(std::size_t tensor) const { return find(tensor).value_or(header_.tensors.tensors()[tensor].shape); }
+  /// Nothing where no shape is recorded.
+  std::optional<Shape> find(std::size_t tensor) const;
   /// Metadata keys whose record fits no tensor.
   const std::vector<std::string>& unusable() const noexcept { return unusable_; }
 

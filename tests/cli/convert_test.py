@@ -136,9 +136,9 @@ def test_quiet_still_shows_errors(headrace, output):
 def test_json_report(headrace, model, output):
     path = output / "m.gguf"
     report = json.loads(headrace("convert", model, "-o", path, "--type", "q8_0", "--json").stdout)
-    assert report["input"] == str(model)
+    assert report["inputs"] == [{"file": str(model), "prefix": "", "format": "safetensors"}]
     assert report["output"] == str(path)
-    assert (report["from"], report["to"], report["type"]) == ("safetensors", "gguf", "Q8_0")
+    assert (report["to"], report["type"]) == ("gguf", "Q8_0")
     assert report["tensor_count"] == 5
     assert report["bytes_written"] == report["output_bytes"] == path.stat().st_size
     assert report["source_bytes"] == sum(len(data) for _, _, data in weights.read_safetensors(model).values())

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <numeric>
+#include <string_view>
 #include <vector>
 
 namespace headrace::plan {
@@ -42,15 +45,56 @@ TEST(ChooseType, FollowsTheRules) {
       {DType::F32, {4, 32}, DType::IQ4_XS, DType::IQ4_NL, Reason::row_fallback},
       {DType::F32, {4, 33}, DType::Q4_K, DType::F16, Reason::row_fallback},
       {DType::F32, {4, 0}, DType::Q8_0, DType::Q8_0, Reason::requested},
+      {DType::F32, {2, 3}, DType::F4, DType::F4, Reason::requested},
+      {DType::F32, {3, 3}, DType::F4, DType::F16, Reason::row_fallback},
+      {DType::F32, {2, 3}, DType::F6_E2M3, DType::F16, Reason::row_fallback},
+      {DType::F32, {2, 6}, DType::F6_E2M3, DType::F6_E2M3, Reason::requested},
   };
   for (const Case& c : cases) {
     TensorInfo tensor;
     tensor.dtype = c.from;
     tensor.shape = c.shape;
-    const TypeChoice choice = choose_type(tensor, c.requested);
+    tensor.elements = std::accumulate(c.shape.begin(), c.shape.end(), std::uint64_t{1}, std::multiplies<>());
+    const TypeChoice choice = choose_type(tensor, {c.requested});
     EXPECT_EQ(choice.to, c.to) << name(c.from) << to_string(Shape(c.shape));
     EXPECT_EQ(choice.why, c.why) << name(c.from) << to_string(Shape(c.shape));
   }
+}
+
+TensorInfo tensor_of(std::string_view name, DType dtype, const std::vector<std::uint64_t>& shape) {
+  TensorInfo tensor;
+  tensor.name = name;
+  tensor.dtype = dtype;
+  tensor.shape = shape;
+  tensor.elements = std::accumulate(shape.begin(), shape.end(), std::uint64_t{1}, std::multiplies<>());
+  return tensor;
+}
+
+TEST(ChooseType, ARuleOverridesEveryDefault) {
+  const std::vector<std::uint64_t> vector = {64}, odd = {33}, matrix = {4, 64};
+  const Wish by_rule{DType::Q8_0, true, SkipList::sdcpp};
+  EXPECT_EQ(choose_type(tensor_of("norm", DType::F32, vector), by_rule).to, DType::Q8_0);
+  EXPECT_EQ(choose_type(tensor_of("x.bias", DType::F16, vector), by_rule).why, Reason::rule);
+  EXPECT_EQ(choose_type(tensor_of("embedding", DType::F16, matrix), by_rule).to, DType::Q8_0);
+  EXPECT_EQ(choose_type(tensor_of("norm", DType::F32, odd), by_rule).why, Reason::row_fallback);
+  EXPECT_EQ(choose_type(tensor_of("ids", DType::I64, matrix), by_rule).to, DType::I64);
+  EXPECT_EQ(choose_type(tensor_of("x.bias", DType::F16, vector), {DType::F32, true}).to, DType::F32);
+}
+
+TEST(ChooseType, TheSkipListKeepsWhatItNames) {
+  const std::vector<std::uint64_t> vector = {64}, odd = {4, 33}, matrix = {4, 64};
+  const Wish sdcpp{DType::Q8_0, false, SkipList::sdcpp};
+  for (const char* name : {"a.bias", "a.scale", "a.weight_scale", "img_in.weight", "m.final_layer.x.weight",
+                           "m.x_embedder.proj.weight", "pos_embed", "time_embed.0.weight", "token_embedding.weight"}) {
+    SCOPED_TRACE(name);
+    EXPECT_EQ(choose_type(tensor_of(name, DType::BF16, matrix), sdcpp).to, DType::BF16);
+    EXPECT_EQ(choose_type(tensor_of(name, DType::BF16, vector), sdcpp).why, Reason::skipped);
+    EXPECT_EQ(choose_type(tensor_of(name, DType::F32, matrix), {DType::F16, false, SkipList::sdcpp}).to, DType::F32);
+    EXPECT_EQ(choose_type(tensor_of(name, DType::BF16, matrix), {DType::Q8_0}).to, DType::Q8_0);
+  }
+  EXPECT_EQ(choose_type(tensor_of("a.weight", DType::BF16, matrix), sdcpp).to, DType::Q8_0);
+  EXPECT_EQ(choose_type(tensor_of("a.weight", DType::BF16, odd), sdcpp).to, DType::BF16);  // no other type instead
+  EXPECT_EQ(choose_type(tensor_of("a.biases", DType::BF16, matrix), sdcpp).to, DType::Q8_0);
 }
 
 }  // namespace

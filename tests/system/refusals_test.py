@@ -57,7 +57,7 @@ NAMES = ["itself", "relative", "roundabout", "symlink", "hard link", "through a 
 def test_the_input_is_never_the_output(headrace, model, folder, name, extra):
     before = model.read_bytes()
     output = other_names(model)[name]
-    assert_refused(headrace("convert", model, "-o", output, *extra), output, "is the input")
+    assert_refused(headrace("convert", model, "-o", output, *extra), output, "is an input")
     assert model.read_bytes() == before
     assert bigfiles.listing(folder) == []
 

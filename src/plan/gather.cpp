@@ -1,0 +1,79 @@
+#include "plan/gather.hpp"
+
+#include "format/allowance.hpp"
+#include "format/name_index.hpp"
+
+#include <headrace/error.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+namespace headrace::plan {
+namespace {
+
+std::string_view prefixed(std::string_view prefix, std::string_view name, base::Arena& texts) {
+  if (name.starts_with(prefix)) return name;
+  std::string text(prefix);
+  text += name;
+  return texts.copy(text);
+}
+
+// The file of a tensor, and its name there where that is another.
+std::string claim(const Draft& draft, std::size_t i) {
+  const std::string& file = draft.sources[draft.origins[i].source]->file.name();
+  const std::string_view name = draft.source_of(i).name;
+  return name == draft.tensors[i].name ? fmt::format("'{}'", file) : fmt::format("'{}' (as '{}')", file, name);
+}
+
+// Within one file names are unique until they are prefixed; between files they never are for sure.
+void refuse_duplicates(const Draft& draft) {
+  const auto name_of = [&](std::size_t i) { return draft.tensors[i].name; };
+  format::NameIndex index;
+  index.reserve(draft.tensors.size(), name_of);
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
+    if (index.add(name_of(i), name_of)) continue;
+    const std::size_t first = *index.find(name_of(i), name_of);
+    throw Error(
+        ErrorCode::conflict, fmt::format("{} and {} both have it", claim(draft, first), claim(draft, i)),
+        {.tensor = std::string(name_of(i)), .hint = "a prefix for one of them keeps both: --component PREFIX=FILE"});
+  }
+}
+
+}  // namespace
+
+void open_sources(Draft& draft) {
+  for (const Input& input : draft.inputs) {
+    const std::uint64_t held = memory_of(draft.sources);
+    draft.sources.push_back(
+        format::open_checkpoint(input.path, draft.options.memory - std::min(held, draft.options.memory)));
+  }
+}
+
+void gather_tensors(Draft& draft) {
+  const std::size_t count = std::accumulate(
+      draft.sources.begin(), draft.sources.end(), std::size_t{0},
+      [](std::size_t sum, const Plan::Impl::Source& source) { return sum + source->header.tensors.tensors().size(); });
+  draft.renamed = draft.inputs.size() > 1 || !draft.inputs.front().prefix.empty();
+  constexpr std::size_t kEach = sizeof(TensorInfo) + sizeof(Plan::Impl::Origin);
+  constexpr std::size_t kIndexed = 4 * sizeof(std::uint32_t);  // at most, in the index of names
+  format::Allowance(draft.output.string(), draft.options.memory)
+      .require(memory_of(draft.sources) + count * (kEach + (draft.renamed ? kIndexed : 0)));
+  draft.tensors.reserve(count);
+  draft.origins.reserve(count);
+  for (std::uint32_t source = 0; source < draft.sources.size(); ++source) {
+    const auto tensors = draft.sources[source]->header.tensors.tensors();
+    for (std::uint32_t i = 0; i < tensors.size(); ++i) {
+      TensorInfo tensor = tensors[i];
+      tensor.name = prefixed(draft.inputs[source].prefix, tensor.name, draft.texts);
+      tensor.encoding = Encoding::plain;
+      draft.tensors.push_back(tensor);
+      draft.origins.push_back({source, i, Reason::kept, Plan::Impl::Origin::kNoRule});
+    }
+  }
+  if (draft.renamed) refuse_duplicates(draft);
+}
+
+}  // namespace headrace::plan
