@@ -7,7 +7,8 @@
 #include "plan/gather.hpp"
 #include "plan/join_metadata.hpp"
 #include "plan/metadata_map.hpp"
-#include "plan/shapes.hpp"
+#include "plan/reshape.hpp"
+#include "plan/tally.hpp"
 #include "plan/type_rules.hpp"
 
 #include <headrace/error.hpp>
@@ -15,27 +16,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
-#include <optional>
 #include <utility>
 
 namespace headrace::plan {
 namespace {
 
 constexpr std::size_t kLongestName = 63;  // bytes; ggml's GGML_MAX_NAME less the final zero
-
-// Counts the tensors something happens to and remembers the first, for one note or error about all of them.
-struct Tally {
-  std::size_t count = 0;
-  std::string_view first;
-
-  void add(std::string_view name) {
-    if (count++ == 0) first = name;
-  }
-  std::string text() const {
-    return count == 1 ? fmt::format("tensor '{}'", first) : fmt::format("{} tensors, the first '{}'", count, first);
-  }
-};
 
 Format other(Format format) { return format == Format::gguf ? Format::safetensors : Format::gguf; }
 
@@ -114,93 +100,6 @@ void choose_types(Draft& draft) {
   }
 }
 
-// Remembers in the GGUF's metadata what shape tensor `i` really has.
-void record_shape(Draft& draft, std::size_t i, Shape shape) {
-  const TensorInfo& tensor = draft.tensors[i];
-  std::vector<std::int32_t> dims;
-  for (const std::uint64_t dim : shape) {
-    if (dim > std::numeric_limits<std::int32_t>::max()) {
-      throw Error(ErrorCode::unsupported, "a dimension is too large to be recorded when merged for GGUF",
-                  {.file = draft.sources[draft.origins[i].source]->file.name(),
-                   .tensor = std::string(tensor.name),
-                   .expected = "at most 2147483647",
-                   .found = to_string(shape),
-                   .hint = "--to safetensors keeps it"});
-    }
-    dims.push_back(static_cast<std::int32_t>(dim));
-  }
-  draft.metadata.append(std::string(kOriginalShape) + std::string(tensor.name), ValueType::array,
-                        MetadataValue::i32_array(dims));
-}
-
-// GGUF: at most four dimensions, the rest goes to the metadata. What the source's own metadata says of a tensor's shape
-// stays, for that is the older shape; where it fits no longer, it goes.
-void merge_ranks(Draft& draft, std::span<const RecordedShapes> recorded) {
-  for (const RecordedShapes& records : recorded) {
-    for (const std::string& key : records.unusable()) {
-      if (!draft.renamed) draft.metadata.erase(key);
-      draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
-    }
-  }
-  Tally merged;
-  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
-    TensorInfo& tensor = draft.tensors[i];
-    const std::optional<Shape> old = recorded[draft.origins[i].source].find(draft.origins[i].tensor);
-    const bool deep = tensor.shape.size() > format::gguf::kMaxRankWritten;
-    if (old && !old->empty() && draft.renamed) record_shape(draft, i, *old);
-    if (!deep) continue;
-    if (!old) record_shape(draft, i, tensor.shape);
-    tensor.shape = merge_outermost(tensor.shape, draft.texts);
-    merged.add(tensor.name);
-  }
-  if (merged.count > 0) {
-    draft.notes.push_back(
-        fmt::format("more than 4 dimensions: the outermost are merged, and the shape is recorded in the metadata: {}",
-                    merged.text()));
-  }
-}
-
-// GGUF: at least one dimension. Tensors that come from a GGUF keep what they have there.
-void widen_scalars(Draft& draft, std::span<const RecordedShapes> recorded) {
-  static constexpr std::uint64_t kOne = 1;
-  std::vector<std::string_view> names;
-  std::size_t widened = 0;
-  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
-    const Plan::Impl::Origin& origin = draft.origins[i];
-    TensorInfo& tensor = draft.tensors[i];
-    if (draft.sources[origin.source]->header.format == Format::gguf) {
-      const std::optional<Shape> old = recorded[origin.source].find(origin.tensor);
-      if (draft.renamed && old && old->empty()) names.push_back(tensor.name);
-    } else if (tensor.shape.empty()) {
-      tensor.shape = Shape(&kOne, 1);
-      names.push_back(tensor.name);
-      ++widened;
-    }
-  }
-  if (!names.empty()) draft.metadata.set_string_array(kScalars, names);
-  if (widened > 0) {
-    draft.notes.push_back(fmt::format(
-        "{} scalars, the first '{}', become vectors of one element, and are recorded as scalars in the metadata",
-        widened, names.front()));
-  }
-}
-
-// The way back: shapes that were recorded when their dimensions were merged.
-void restore_shapes(Draft& draft, std::span<const RecordedShapes> recorded) {
-  Tally restored;
-  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
-    const std::optional<Shape> shape = recorded[draft.origins[i].source].find(draft.origins[i].tensor);
-    if (!shape) continue;
-    draft.tensors[i].shape = draft.texts.copy(*shape);
-    restored.add(draft.tensors[i].name);
-  }
-  if (restored.count > 0) draft.notes.push_back(fmt::format("the recorded shape is restored: {}", restored.text()));
-  for (const RecordedShapes& records : recorded) {
-    for (const std::string& key : records.unusable())
-      draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
-  }
-}
-
 void note_long_names(Draft& draft) {
   Tally longer;
   for (const TensorInfo& tensor : draft.tensors) {
@@ -243,12 +142,7 @@ void change_metadata(Draft& draft) {
   format::Allowance(draft.output.string(), draft.options.memory)
       .require(memory_of(draft.sources) + tensors + draft.texts.memory() + pairs);
   draft.metadata = metadata_of(draft);
-  std::vector<RecordedShapes> recorded;
-  recorded.reserve(draft.sources.size());
-  for (const Plan::Impl::Source& source : draft.sources) recorded.emplace_back(source->header);
-  if (draft.to == Format::safetensors) return restore_shapes(draft, recorded);
-  merge_ranks(draft, recorded);
-  widen_scalars(draft, recorded);
+  fit_shapes(draft);
 }
 
 bool changes_metadata(const Draft& draft) {
