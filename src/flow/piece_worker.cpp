@@ -1,6 +1,7 @@
 #include "flow/piece_worker.hpp"
 
 #include "codec/codec.hpp"
+#include "format/printable.hpp"
 
 #include <headrace/error.hpp>
 
@@ -39,7 +40,7 @@ std::string way_out(DType to, double value) {
   const char* problem = std::isfinite(value) ? "is too large for" : "can't be represented in";
   throw Error(ErrorCode::value, fmt::format("element {} {} {}", element, problem, name(to)),
               {.file = plan.file_of(tensor).name(),
-               .tensor = std::string(from.name),
+               .tensor = format::printable(from.name),
                .offset = from.offset + at_element(from, block),
                .found = fmt::format("{}", value),
                .hint = way_out(to, value)});

@@ -41,6 +41,7 @@ constexpr std::array kSignatures = {
     Signature{"\x80\x03"sv, "a Python pickle", kTorchHint},
     Signature{"\x80\x04"sv, "a Python pickle", kTorchHint},
     Signature{"\x80\x05"sv, "a Python pickle", kTorchHint},
+    Signature{"FUGG"sv, "a GGUF file in the other byte order", "convert it with the tool that made it"},
     Signature{"lmgg"sv, "a legacy GGML file", "make a GGUF from the original weights with a current tool"},
     Signature{"fmgg"sv, "a legacy GGMF file", "make a GGUF from the original weights with a current tool"},
     Signature{"tjgg"sv, "a legacy GGJT file", "make a GGUF from the original weights with a current tool"},
@@ -104,6 +105,7 @@ std::optional<std::uint64_t> length_of(std::string_view start) {
     detail.hint = signature.hint;
     throw Error(ErrorCode::format, "this is no checkpoint that Headrace reads", std::move(detail));
   }
+  if (start.size() < 8) detail.expected = "at least 8 bytes of " + detail.expected;
   std::string hex;
   for (const char c : start.substr(0, 8)) hex += fmt::format("{:02x} ", static_cast<unsigned char>(c));
   detail.found = fmt::format("{}('{}')", hex, printable(start.substr(0, 8)));

@@ -1,5 +1,7 @@
 #include "format/ledger.hpp"
 
+#include "format/printable.hpp"
+
 #include <headrace/error.hpp>
 
 #include <algorithm>
@@ -14,7 +16,7 @@ void Ledger::claim(std::size_t tensor, std::uint64_t first, std::uint64_t bytes,
   if (first > info.bytes || bytes > info.bytes - first) {
     throw Error(ErrorCode::invalid_argument, "a write runs past the tensor's end",
                 {.file = file,
-                 .tensor = std::string(info.name),
+                 .tensor = printable(info.name),
                  .expected = std::to_string(info.bytes) + " bytes",
                  .found = std::to_string(first) + " + " + std::to_string(bytes)});
   }
@@ -33,7 +35,7 @@ void Ledger::claim(std::size_t tensor, std::uint64_t first, std::uint64_t bytes,
   if (twice) {
     throw Error(ErrorCode::invalid_argument, "bytes of a tensor were written twice",
                 {.file = file,
-                 .tensor = std::string(info.name),
+                 .tensor = printable(info.name),
                  .found = "bytes " + std::to_string(first) + " to " + std::to_string(end)});
   }
   if (first != done) {

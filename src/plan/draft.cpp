@@ -3,6 +3,7 @@
 #include "codec/codec.hpp"
 #include "format/allowance.hpp"
 #include "format/gguf/gguf.hpp"
+#include "format/printable.hpp"
 #include "plan/choose_type.hpp"
 #include "plan/gather.hpp"
 #include "plan/join_metadata.hpp"
@@ -42,7 +43,7 @@ void require_possible(const Draft& draft, std::size_t i) {
   const auto refuse = [&](std::string problem, std::string hint) {
     throw Error(ErrorCode::unsupported, std::move(problem),
                 {.file = draft.sources[draft.origins[i].source]->file.name(),
-                 .tensor = std::string(source.name),
+                 .tensor = format::printable(source.name),
                  .hint = std::move(hint)});
   };
   if (!format::holds(draft.to, to)) {
@@ -111,6 +112,17 @@ void note_long_names(Draft& draft) {
   }
 }
 
+// One part of a split model is a model of its own here.
+void note_parts(Draft& draft) {
+  for (const Plan::Impl::Source& source : draft.sources) {
+    const auto count = source->header.metadata.find("split.count");
+    const std::uint64_t parts = count ? count->as_u64().value_or(0) : 0;
+    if (parts < 2) continue;
+    draft.notes.push_back(
+        fmt::format("'{}' is one of {} parts of a split model; the others are not read", source->file.name(), parts));
+  }
+}
+
 // The pairs of all sources, in the language of the output.
 Metadata metadata_of(Draft& draft) {
   const bool to_text = draft.to == Format::safetensors;
@@ -174,6 +186,7 @@ Draft draft_conversion(std::span<const Input> inputs, const std::filesystem::pat
   draft.keeps_metadata = !changes_metadata(draft);
   if (!draft.keeps_metadata) change_metadata(draft);
   if (to == Format::gguf) note_long_names(draft);
+  note_parts(draft);
   return draft;
 }
 

@@ -2,6 +2,7 @@
 
 #include "format/allowance.hpp"
 #include "format/name_index.hpp"
+#include "format/printable.hpp"
 
 #include <headrace/error.hpp>
 
@@ -25,7 +26,8 @@ std::string_view prefixed(std::string_view prefix, std::string_view name, base::
 std::string claim(const Draft& draft, std::size_t i) {
   const std::string& file = draft.sources[draft.origins[i].source]->file.name();
   const std::string_view name = draft.source_of(i).name;
-  return name == draft.tensors[i].name ? fmt::format("'{}'", file) : fmt::format("'{}' (as '{}')", file, name);
+  return name == draft.tensors[i].name ? fmt::format("'{}'", file)
+                                       : fmt::format("'{}' (as '{}')", file, format::printable(name));
 }
 
 // Within one file names are unique until they are prefixed; between files they never are for sure.
@@ -36,9 +38,9 @@ void refuse_duplicates(const Draft& draft) {
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     if (index.add(name_of(i), name_of)) continue;
     const std::size_t first = *index.find(name_of(i), name_of);
-    throw Error(
-        ErrorCode::conflict, fmt::format("{} and {} both have it", claim(draft, first), claim(draft, i)),
-        {.tensor = std::string(name_of(i)), .hint = "a prefix for one of them keeps both: --component PREFIX=FILE"});
+    throw Error(ErrorCode::conflict, fmt::format("{} and {} both have it", claim(draft, first), claim(draft, i)),
+                {.tensor = format::printable(name_of(i)),
+                 .hint = "a prefix for one of them keeps both: --component PREFIX=FILE"});
   }
 }
 

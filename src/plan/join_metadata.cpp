@@ -1,5 +1,6 @@
 #include "plan/join_metadata.hpp"
 
+#include "format/printable.hpp"
 #include "plan/metadata_map.hpp"
 #include "plan/shapes.hpp"
 
@@ -51,7 +52,8 @@ Metadata join_metadata(std::span<const Metadata* const> parts, std::vector<std::
     if (candidate.agreed) {
       out.append(candidate.key, candidate.value.type(), candidate.value.bytes());
     } else if (++disagreed <= kMostNamed) {
-      notes.push_back(fmt::format("metadata '{}' is left out: the inputs disagree on it", candidate.key));
+      notes.push_back(
+          fmt::format("metadata '{}' is left out: the inputs disagree on it", format::printable(candidate.key)));
     }
   }
   if (disagreed > kMostNamed)

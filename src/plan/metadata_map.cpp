@@ -1,5 +1,6 @@
 #include "plan/metadata_map.hpp"
 
+#include "format/printable.hpp"
 #include "plan/shapes.hpp"
 
 #include <fmt/format.h>
@@ -69,7 +70,7 @@ Metadata metadata_for_safetensors(const Metadata& source, std::vector<std::strin
     if (source.value(i).type() == ValueType::string) {
       out.append(key, ValueType::string, source.value(i).bytes());
     } else if (++dropped <= kMostNamed) {
-      notes.push_back(fmt::format("metadata '{}' ({}) is left out: safetensors holds text only", key,
+      notes.push_back(fmt::format("metadata '{}' ({}) is left out: safetensors holds text only", format::printable(key),
                                   source.value(i).to_string(3)));
     }
   }
@@ -96,7 +97,8 @@ Metadata GgufMetadata::from_pairs(const Metadata& source, std::vector<std::strin
       continue;
     }
     if (speaks_of_file(key)) {
-      notes.push_back(fmt::format("metadata '{}' is left out: GGUF readers expect another type than text there", key));
+      notes.push_back(fmt::format("metadata '{}' is left out: GGUF readers expect another type than text there",
+                                  format::printable(key)));
       continue;
     }
     out.append(key, source.value(i).type(), source.value(i).bytes());

@@ -1,6 +1,7 @@
 #include "plan/reshape.hpp"
 
 #include "format/gguf/gguf.hpp"
+#include "format/printable.hpp"
 #include "plan/shapes.hpp"
 #include "plan/tally.hpp"
 
@@ -24,7 +25,7 @@ void record_shape(Draft& draft, std::size_t i, Shape shape) {
     if (dim > std::numeric_limits<std::int32_t>::max()) {
       throw Error(ErrorCode::unsupported, "a dimension is too large to be recorded when merged for GGUF",
                   {.file = draft.sources[draft.origins[i].source]->file.name(),
-                   .tensor = std::string(tensor.name),
+                   .tensor = format::printable(tensor.name),
                    .expected = "at most 2147483647",
                    .found = to_string(shape),
                    .hint = "--to safetensors keeps it"});
@@ -41,7 +42,7 @@ void merge_ranks(Draft& draft, std::span<const RecordedShapes> recorded) {
   for (const RecordedShapes& records : recorded) {
     for (const std::string& key : records.unusable()) {
       if (!draft.renamed) draft.metadata.erase(key);
-      draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
+      draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", format::printable(key)));
     }
   }
   Tally merged;
@@ -83,7 +84,7 @@ void widen_scalars(Draft& draft, std::span<const RecordedShapes> recorded) {
   if (widened > 0) {
     draft.notes.push_back(fmt::format(
         "{} scalars, the first '{}', become vectors of one element, and are recorded as scalars in the metadata",
-        widened, names.front()));
+        widened, format::printable(names.front())));
   }
 }
 
@@ -99,7 +100,7 @@ void restore_shapes(Draft& draft, std::span<const RecordedShapes> recorded) {
   if (restored.count > 0) draft.notes.push_back(fmt::format("the recorded shape is restored: {}", restored.text()));
   for (const RecordedShapes& records : recorded) {
     for (const std::string& key : records.unusable())
-      draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", key));
+      draft.notes.push_back(fmt::format("metadata '{}' is left out: it fits no tensor", format::printable(key)));
   }
 }
 

@@ -1,5 +1,7 @@
 #include "plan/draft.hpp"
 
+#include "format/printable.hpp"
+
 #include <headrace/error.hpp>
 
 #include <algorithm>
@@ -58,7 +60,7 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
     if (!bytes) {
       throw Error(ErrorCode::unsupported, "the tensor is too large for its new type",
                   {.file = plan->file_of(i).name(),
-                   .tensor = std::string(tensor.name),
+                   .tensor = format::printable(tensor.name),
                    .found = to_string(tensor.shape) + " of " + std::string(name(tensor.dtype))});
     }
     tensor.bytes = *bytes;

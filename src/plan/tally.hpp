@@ -1,6 +1,8 @@
 // Tally: one note or error about many tensors.
 #pragma once
 
+#include "format/printable.hpp"
+
 #include <fmt/format.h>
 
 #include <cstddef>
@@ -18,7 +20,8 @@ struct Tally {
     if (count++ == 0) first = name;
   }
   std::string text() const {
-    return count == 1 ? fmt::format("tensor '{}'", first) : fmt::format("{} tensors, the first '{}'", count, first);
+    const std::string name = format::printable(first);
+    return count == 1 ? fmt::format("tensor '{}'", name) : fmt::format("{} tensors, the first '{}'", count, name);
   }
 };
 

@@ -172,5 +172,21 @@ def test_hostile_names_are_escaped(headrace, tmp_path, output):
     result = headrace("convert", source, "-o", output / "m.gguf", "--type", "q8_0")
     assert result.returncode == 1
     assert "\x1b" not in result.stderr
-    assert "\\x1b[31mred\\x0aline" in result.stderr
+    assert "\\u001b[31mred\\nline" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_notes_stay_short(headrace, tmp_path, output):
+    model = weights.write_gguf(tmp_path / "m.gguf", [], {"n" * 100_000: weights.random_floats(32)})
+    result = headrace("convert", model, "-o", output / "o.gguf", "--type", "f16")
+    assert result.returncode == 0
+    assert "a name longer than 63 bytes" in result.stderr
+    assert len(result.stderr) < 2000
+
+
+def test_one_part_of_a_split_model_is_noted(headrace, tmp_path, output):
+    pairs = [("split.no", "u16", 0), ("split.count", "u16", 3), ("split.tensors.count", "i32", 9)]
+    model = weights.write_gguf(tmp_path / "m-00001-of-00003.gguf", pairs, {"a": weights.random_floats(32)})
+    result = headrace("convert", model, "-o", output / "o.gguf", "--type", "f16")
+    assert result.returncode == 0
+    assert f"'{model}' is one of 3 parts of a split model; the others are not read" in result.stderr

@@ -4,8 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 namespace headrace::format {
 namespace {
@@ -45,6 +50,22 @@ TEST(TensorTable, ReservingTakesWhatItSays) {
   TensorTable table;
   table.reserve(1000);
   EXPECT_EQ(table.memory(), TensorTable::memory_to_reserve(1000));
+}
+
+// Names made to share a slot when nobody seeds the hash: each process must scatter them anew.
+TEST(TensorTable, CollidingNamesCantBeMade) {
+  constexpr std::uint64_t kMask = 1023;
+  std::map<std::uint64_t, int> slots;
+  int names = 0;
+  for (int i = 0; names < 1000; ++i) {
+    const std::string name = "blk." + std::to_string(i);
+    if ((XXH3_64bits(name.data(), name.size()) & kMask) != 0) continue;
+    ++slots[hash_of_name(name) & kMask];
+    ++names;
+  }
+  int fullest = 0;
+  for (const auto& [slot, taken] : slots) fullest = std::max(fullest, taken);
+  EXPECT_LT(fullest, 20) << "a thousand names over a thousand slots: a handful in the fullest";
 }
 
 TEST(Printable, CutsBetweenCharacters) {

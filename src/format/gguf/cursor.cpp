@@ -1,5 +1,7 @@
 #include "format/gguf/cursor.hpp"
 
+#include "format/printable.hpp"
+
 #include <headrace/error.hpp>
 
 #include <fmt/format.h>
@@ -12,30 +14,31 @@ namespace headrace::format::gguf {
 Cursor::Cursor(const io::ByteSource& source)
     : source_(source), size_(source.size()), window_(std::make_unique_for_overwrite<std::byte[]>(kWindow)) {}
 
-std::uint32_t Cursor::u32(const char* what) {
+std::uint32_t Cursor::u32(const char* what, std::string_view tensor) {
   std::uint32_t number = 0;
-  read(std::as_writable_bytes(std::span(&number, 1)), what);
+  read(std::as_writable_bytes(std::span(&number, 1)), what, tensor);
   return number;
 }
 
-std::uint64_t Cursor::u64(const char* what) {
+std::uint64_t Cursor::u64(const char* what, std::string_view tensor) {
   std::uint64_t number = 0;
-  read(std::as_writable_bytes(std::span(&number, 1)), what);
+  read(std::as_writable_bytes(std::span(&number, 1)), what, tensor);
   return number;
 }
 
-void Cursor::require(std::uint64_t bytes, const char* what) const {
+void Cursor::require(std::uint64_t bytes, const char* what, std::string_view tensor) const {
   if (bytes <= left()) return;
   throw Error(ErrorCode::format, fmt::format("the file ends inside {}", what),
               {.file = source_.name(),
+               .tensor = printable(tensor),
                .offset = position(),
                .expected = fmt::format("{} more bytes", bytes),
                .found = fmt::to_string(left()),
                .hint = "the file is cut short or damaged"});
 }
 
-void Cursor::read(std::span<std::byte> out, const char* what) {
-  require(out.size(), what);
+void Cursor::read(std::span<std::byte> out, const char* what, std::string_view tensor) {
+  require(out.size(), what, tensor);
   while (!out.empty()) {
     if (next_ == filled_) {
       if (out.size() >= kWindow) {  // a long run goes straight to its place

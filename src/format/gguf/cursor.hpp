@@ -13,7 +13,7 @@
 namespace headrace::format::gguf {
 
 /// Reads forward only. Every read is checked against the end of the file; what is asked for beyond it throws
-/// Error(format) with the offset and `what` was being read.
+/// Error(format) with the offset, `what` was being read, and the `tensor` it belongs to, if any.
 class Cursor {
  public:
   static constexpr std::size_t kWindow = std::size_t{64} << 10;
@@ -23,12 +23,12 @@ class Cursor {
   std::uint64_t position() const noexcept { return window_at_ + next_; }
   std::uint64_t left() const noexcept { return size_ - position(); }
 
-  std::uint32_t u32(const char* what);
-  std::uint64_t u64(const char* what);
-  void read(std::span<std::byte> out, const char* what);
+  std::uint32_t u32(const char* what, std::string_view tensor = {});
+  std::uint64_t u64(const char* what, std::string_view tensor = {});
+  void read(std::span<std::byte> out, const char* what, std::string_view tensor = {});
 
   /// Throws Error(format) unless that many bytes are left.
-  void require(std::uint64_t bytes, const char* what) const;
+  void require(std::uint64_t bytes, const char* what, std::string_view tensor = {}) const;
 
  private:
   void fill();

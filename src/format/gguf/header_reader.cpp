@@ -58,23 +58,29 @@ Counts read_counts(Cursor& cursor, const std::string& file) {
                  .expected = fmt::format("at most {}", (cursor.left() - *tensors) / kMinKeyValueBytes),
                  .found = fmt::to_string(counts.pairs)});
   }
-  if (counts.tensors > TensorTable::kMaxTensors) {
-    throw Error(ErrorCode::unsupported, "too many tensors",
+  // What the indexes of names can number. Only a sparse file gets here.
+  const auto cap = [&file](std::uint64_t count, std::uint64_t at, const char* problem) {
+    if (count <= NameIndex::kMaxEntries) return;
+    throw Error(ErrorCode::unsupported, problem,
                 {.file = file,
-                 .offset = 8,
-                 .expected = fmt::format("at most {}", TensorTable::kMaxTensors),
-                 .found = fmt::to_string(counts.tensors)});
-  }
+                 .offset = at,
+                 .expected = fmt::format("at most {}", NameIndex::kMaxEntries),
+                 .found = fmt::to_string(count)});
+  };
+  cap(counts.tensors, 8, "too many tensors");
+  cap(counts.pairs, 16, "too many metadata pairs");
   return counts;
 }
 
-std::uint64_t alignment_of(const Metadata& metadata, const std::string& file) {
+// `at`: where the pair stands in the file.
+std::uint64_t alignment_of(const Metadata& metadata, const std::string& file, std::uint64_t at) {
   const std::optional<MetadataValue> value = metadata.find(kAlignmentKey);
   if (!value) return kDefaultAlignment;
   const std::optional<std::uint64_t> alignment = value->as_u64();
   if (value->type() != ValueType::u32 || !alignment || !std::has_single_bit(*alignment)) {
-    throw Error(ErrorCode::format, "general.alignment is not a power of two of type u32",
-                {.file = file, .found = fmt::format("{} of type {}", value->to_string(), name(value->type()))});
+    throw Error(
+        ErrorCode::format, "general.alignment is not a power of two of type u32",
+        {.file = file, .offset = at, .found = fmt::format("{} of type {}", value->to_string(), name(value->type()))});
   }
   return *alignment;
 }
@@ -116,8 +122,11 @@ Header read_header(const io::ByteSource& source, std::uint64_t memory) {
   header.version = cursor.u32("the version");
   check_version(header.version, file);
   const Counts counts = read_counts(cursor, file);
-  header.metadata = PairsReader(cursor, file, allowance).read(counts.pairs);
-  header.alignment = alignment_of(header.metadata, file);
+  {
+    PairsReader pairs(cursor, file, allowance);  // its buffers go before the tensors come
+    header.metadata = pairs.read(counts.pairs);
+    header.alignment = alignment_of(header.metadata, file, pairs.alignment_at());
+  }
   const std::uint64_t held = Cursor::kWindow + header.metadata.memory();
   header.tensors =
       TensorsReader(cursor, file, allowance, header.alignment, held).read(static_cast<std::size_t>(counts.tensors));

@@ -1,6 +1,7 @@
 #include "format/gguf/pairs_reader.hpp"
 
 #include "base/checked.hpp"
+#include "format/gguf/gguf.hpp"
 #include "format/printable.hpp"
 #include "format/value_walk.hpp"
 
@@ -28,6 +29,7 @@ void PairsReader::read_pair() {
     throw Error(ErrorCode::format, fmt::format("the metadata key '{}' is there twice", printable(key_)),
                 {.file = file_, .offset = key_at_});
   }
+  if (key_ == kAlignmentKey) alignment_at_ = key_at_;
 }
 
 void PairsReader::read_key() {

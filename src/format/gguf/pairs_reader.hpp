@@ -23,6 +23,9 @@ class PairsReader {
   /// `count` has been checked against the bytes left in the file.
   Metadata read(std::uint64_t count);
 
+  /// Where in the file the pair of general.alignment stands, if there is one.
+  std::uint64_t alignment_at() const noexcept { return alignment_at_; }
+
  private:
   void read_pair();
   void read_key();
@@ -37,8 +40,9 @@ class PairsReader {
   const std::string& file_;
   const Allowance& allowance_;
   MetadataBuilder pairs_;
-  std::string key_;               // of the pair being read
-  std::uint64_t key_at_ = 0;      // its offset in the file
+  std::string key_;           // of the pair being read
+  std::uint64_t key_at_ = 0;  // its offset in the file
+  std::uint64_t alignment_at_ = 0;
   std::vector<std::byte> value_;  // of the pair being read
 };
 

@@ -67,14 +67,14 @@ void TensorsReader::read_name() {
 
 void TensorsReader::read_shape(TensorInfo& tensor) {
   const std::uint64_t rank_at = cursor_.position();
-  const std::uint32_t rank = cursor_.u32("a tensor's rank");
+  const std::uint32_t rank = cursor_.u32("a tensor's rank", name_);
   if (rank > kMaxRankRead) {
     fail(rank_at, "the tensor has too many dimensions", fmt::format("at most {}", kMaxRankRead), fmt::to_string(rank));
   }
   std::uint64_t elements = 1;
   for (std::size_t i = 0; i < rank; ++i) {
     const std::uint64_t at = cursor_.position();
-    const std::uint64_t dimension = cursor_.u64("a tensor's dimensions");
+    const std::uint64_t dimension = cursor_.u64("a tensor's dimensions", name_);
     const auto product = base::checked_mul(elements, dimension);
     if (dimension > kMaxCount || !product || *product > kMaxCount) {
       fail(at, "the tensor has too many elements", fmt::format("a product of at most {}", kMaxCount),
@@ -89,7 +89,7 @@ void TensorsReader::read_shape(TensorInfo& tensor) {
 
 void TensorsReader::read_type(TensorInfo& tensor) {
   const std::uint64_t at = cursor_.position();
-  const std::uint32_t id = cursor_.u32("a tensor's type");
+  const std::uint32_t id = cursor_.u32("a tensor's type", name_);
   const std::optional<DType> dtype = dtype_of_id(id);
   if (!dtype) {
     fail(at, fmt::format("the tensor's type {} was removed or is unknown", id), "a type of ggml's", fmt::to_string(id),
@@ -115,7 +115,7 @@ void TensorsReader::set_bytes(TensorInfo& tensor) const {
 // ggml's reader wants each tensor exactly where the one before it ends, rounded up; so do we.
 void TensorsReader::read_offset(TensorInfo& tensor) {
   const std::uint64_t at = cursor_.position();
-  tensor.offset = cursor_.u64("a tensor's offset");
+  tensor.offset = cursor_.u64("a tensor's offset", name_);
   if (tensor.offset != expected_offset_) {
     fail(at, "the tensor doesn't begin where the one before it ends", fmt::format("offset {}", expected_offset_),
          fmt::to_string(tensor.offset));

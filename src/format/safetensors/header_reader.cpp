@@ -1,5 +1,6 @@
 #include "format/safetensors/header_reader.hpp"
 
+#include "base/checked.hpp"
 #include "format/allowance.hpp"
 #include "format/printable.hpp"
 #include "format/safetensors/json_reader.hpp"
@@ -12,6 +13,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace headrace::format::safetensors {
@@ -58,34 +60,44 @@ std::vector<std::uint32_t> data_order(std::span<const TensorInfo> tensors) {
   return order;
 }
 
+// An error about where a tensor lies; `offset` is the one that its entry states.
+[[noreturn]] void misplaced(const Header& header, const TensorInfo& tensor, const std::string& file,
+                            const char* problem, std::string expected, std::string found, const char* hint = "") {
+  throw Error(ErrorCode::format, problem,
+              {.file = file,
+               .tensor = printable(tensor.name),
+               .offset = base::checked_add(header.data_offset, tensor.offset),
+               .expected = std::move(expected),
+               .found = std::move(found),
+               .hint = hint});
+}
+
 // The data must be all tensors' bytes, each once: no hole where something could hide, no overlap. Then offsets in the
 // data become offsets in the file.
 void place(Header& header, std::uint64_t file_bytes, const std::string& file) {
   const std::span<TensorInfo> tensors = header.tensors.mutable_tensors();
+  const std::uint64_t data_bytes = file_bytes - header.data_offset;
   std::uint64_t end = 0;
   for (const std::uint32_t i : data_order(tensors)) {
-    TensorInfo& tensor = tensors[i];
+    const TensorInfo& tensor = tensors[i];
     if (tensor.offset != end) {
-      throw Error(ErrorCode::format,
-                  tensor.offset > end ? "there is a hole before the tensor's data"
-                                      : "the tensor's data overlaps another tensor's",
-                  {.file = file,
-                   .tensor = printable(tensor.name),
-                   .expected = fmt::format("data offset {}", end),
-                   .found = fmt::to_string(tensor.offset)});
+      misplaced(header, tensor, file,
+                tensor.offset > end ? "there is a hole before the tensor's data"
+                                    : "the tensor's data overlaps another tensor's",
+                fmt::format("data offset {}", end), fmt::to_string(tensor.offset));
     }
     end += tensor.bytes;  // the end offset that the header states, so it can't wrap
+    if (end > data_bytes) {
+      misplaced(header, tensor, file, "the tensor's data goes past the end of the file",
+                fmt::format("{} bytes of data", end), fmt::to_string(data_bytes), "the file is cut short or damaged");
+    }
   }
-  const std::uint64_t data_bytes = file_bytes - header.data_offset;
   if (end != data_bytes) {
-    throw Error(
-        ErrorCode::format,
-        end > data_bytes ? "the tensors' data goes past the end of the file" : "the file goes on after the data",
-        {.file = file,
-         .offset = header.data_offset,
-         .expected = fmt::format("{} bytes of data", end),
-         .found = fmt::to_string(data_bytes),
-         .hint = end > data_bytes ? "the file is cut short or damaged" : ""});
+    throw Error(ErrorCode::format, "the file goes on after the data",
+                {.file = file,
+                 .offset = header.data_offset + end,
+                 .expected = fmt::format("{} bytes of data", end),
+                 .found = fmt::to_string(data_bytes)});
   }
   for (TensorInfo& tensor : tensors) tensor.offset += header.data_offset;
 }

@@ -359,12 +359,13 @@ std::string_view JsonReader::decode(const char* after_quote) {
 }
 
 std::uint64_t JsonReader::integer_of(ondemand::value& value, const char* what) {
-  const std::string_view token = trimmed(scalar_of(value));
+  const std::string_view token = trimmed(value.raw_json_token());
   const std::optional<std::uint64_t> number = plain_integer(token);
   if (!number) {
-    fail(value.raw_json_token().data(), fmt::format("{} is no plain non-negative integer", what),
-         "digits only, below 2^64", fmt::format("'{}'", printable(token, 40)));
+    fail(token.data(), fmt::format("{} is no plain non-negative integer", what), "digits only, below 2^64",
+         fmt::format("'{}'", printable(token, 40)));
   }
+  scalar_of(value);
   return *number;
 }
 
