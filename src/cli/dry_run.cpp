@@ -85,7 +85,7 @@ void print_plan(Output& out, const Plan& plan) {
   for (const std::string& note : all_notes(plan)) out.print("note: {}\n", safe(note));
   out.print("tensors  {}\n", grouped(plan.size()));
   for (const TypeTotal& total : totals_by_type(plan)) {
-    out.print("  {:<6} {} tensor{}, {}\n", name(total.dtype), grouped(total.tensors), total.tensors == 1 ? "" : "s",
+    out.print("  {:<11} {} tensor{}, {}\n", name(total.dtype), grouped(total.tensors), total.tensors == 1 ? "" : "s",
               format_bytes(total.bytes));
   }
   for (std::size_t i = 0; i < plan.inputs().size(); ++i) {
@@ -109,6 +109,11 @@ void describe(JsonDocument& document, const Plan& plan) {
   document.member("to", name(plan.to()));
   const std::optional<DType> type = plan.options().type;
   document.member("type", type ? Json(name(*type)) : Json(nullptr));
+  std::vector<std::string> rules;
+  for (const TypeRule& rule : plan.options().type_rules)
+    rules.push_back(fmt::format("{}={}", rule.pattern, name(rule.type)));
+  document.member("type_rules", rules);
+  document.member("skip_list", plan.options().skip_list == SkipList::sdcpp ? "sdcpp" : "none");
   document.member("tensor_count", plan.size());
   document.member("source_bytes", plan.source_bytes());
   document.member("header_bytes", plan.header_bytes());

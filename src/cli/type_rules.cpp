@@ -12,18 +12,28 @@ namespace {
 
 constexpr std::string_view kOption = "--tensor-type-rules";
 
+// Where the character class that begins at `start` ends. A ']' that comes first is one of its characters, and so is
+// that of a class such as [:digit:] inside it.
+std::size_t end_of_class(std::string_view text, std::size_t start) {
+  std::size_t at = start + 1;
+  if (at < text.size() && text[at] == '^') ++at;
+  if (at < text.size() && text[at] == ']') ++at;
+  while (at < text.size() && text[at] != ']') {
+    const std::size_t named = text.substr(at).starts_with("[:") ? text.find(":]", at) : text.npos;
+    at = named != text.npos ? named + 2 : at + (text[at] == '\\' ? 2 : 1);
+  }
+  return at;
+}
+
 // Bytes up to the comma that ends the first rule, or all.
 std::size_t length_of_rule(std::string_view text) {
   std::size_t depth = 0;
-  bool in_class = false;  // inside [], where other brackets are plain characters
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '\\') {
       ++i;
-    } else if (in_class) {
-      in_class = c != ']';
     } else if (c == '[') {
-      in_class = true;
+      i = end_of_class(text, i);
     } else if (c == '(' || c == '{') {
       ++depth;
     } else if ((c == ')' || c == '}') && depth > 0) {
@@ -33,6 +43,12 @@ std::size_t length_of_rule(std::string_view text) {
     }
   }
   return text.size();
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  return text;
 }
 
 TypeRule parse_rule(std::string_view text) {
@@ -49,7 +65,7 @@ std::vector<TypeRule> parse_type_rules(std::string_view text) {
   std::vector<TypeRule> rules;
   while (!text.empty()) {
     const std::size_t length = length_of_rule(text);
-    rules.push_back(parse_rule(text.substr(0, length)));
+    rules.push_back(parse_rule(trimmed(text.substr(0, length))));
     text.remove_prefix(length);
     if (text == ",") break;  // a comma behind the last rule does no harm
     if (!text.empty()) text.remove_prefix(1);

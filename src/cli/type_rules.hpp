@@ -8,8 +8,9 @@
 
 namespace headrace::cli {
 
-/// Rules stand between commas; a comma inside (), [] or {}, or after a backslash, belongs to the pattern. The type
-/// follows the last '=' of a rule. Throws UsageError for an empty rule or pattern, a missing or an unknown type.
+/// Rules stand between commas, with or without blanks; a comma inside (), [] or {}, or after a backslash, belongs to
+/// the pattern. The type follows the last '=' of a rule. Throws UsageError for an empty rule or pattern, a missing or
+/// an unknown type.
 std::vector<TypeRule> parse_type_rules(std::string_view text);
 
 }  // namespace headrace::cli

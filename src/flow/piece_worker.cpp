@@ -37,13 +37,15 @@ std::string way_out(DType to, double value) {
   const TensorInfo& from = plan.source_of(tensor);
   const DType to = plan.tensors[tensor].dtype;
   const std::uint64_t block = element / info(from.dtype).block_elements * info(from.dtype).block_elements;
-  const char* problem = std::isfinite(value) ? "is too large for" : "can't be represented in";
+  const bool too_large =
+      std::isfinite(value) && (value > 0 || to != DType::F8_E8M0);  // F8_E8M0 has no zero and no sign
+  const char* problem = too_large ? "is too large for" : "can't be represented in";
   throw Error(ErrorCode::value, fmt::format("element {} {} {}", element, problem, name(to)),
               {.file = plan.file_of(tensor).name(),
                .tensor = format::printable(from.name),
                .offset = from.offset + at_element(from, block),
                .found = fmt::format("{}", value),
-               .hint = way_out(to, value)});
+               .hint = way_out(to, too_large ? value : std::numeric_limits<double>::quiet_NaN())});
 }
 
 // Reads a part of a tensor's stored bytes so that they are what the codecs expect.

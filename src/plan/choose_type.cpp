@@ -31,15 +31,15 @@ TypeChoice choose_type(const TensorInfo& tensor, const Wish& wish) noexcept {
   const DType from = tensor.dtype;
   if (!wish.type) return {from, Reason::kept};
   const DType asked = *wish.type;
-  const Reason granted = wish.by_rule ? Reason::rule : Reason::requested;
+  const Reason granted = wish.rule ? Reason::rule : Reason::requested;
   if (from == asked) return {from, Reason::already};
   if (!is_float(from) && !is_block(from)) return {from, Reason::not_float};
-  if (!wish.by_rule && skips(wish.skip_list, tensor, asked)) return {from, Reason::skipped};
+  if (!wish.rule && skips(wish.skip_list, tensor, asked)) return {from, Reason::skipped};
   if (!is_block(asked)) {  // F4 and F6 pack several numbers, whatever the rows are
     const bool whole = tensor.elements % info(asked).block_elements == 0;
     return whole ? TypeChoice{asked, granted} : TypeChoice{DType::F16, Reason::row_fallback};
   }
-  if (!wish.by_rule && tensor.shape.size() < 2) {
+  if (!wish.rule && tensor.shape.size() < 2) {
     return from == DType::F64 ? TypeChoice{from, Reason::kept_wide} : TypeChoice{DType::F32, Reason::one_dimensional};
   }
   DType to = asked;

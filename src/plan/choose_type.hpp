@@ -4,14 +4,15 @@
 #include <headrace/plan.hpp>
 #include <headrace/tensor.hpp>
 
+#include <cstddef>
 #include <optional>
 
 namespace headrace::plan {
 
 /// What the caller wants of one tensor.
 struct Wish {
-  std::optional<DType> type = {};  // nothing: keep
-  bool by_rule = false;            // the type comes from a rule, which overrides every default
+  std::optional<DType> type = {};        // nothing: keep
+  std::optional<std::size_t> rule = {};  // the one that the type comes from; it overrides every default
   SkipList skip_list = SkipList::none;
 };
 

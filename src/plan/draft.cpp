@@ -36,6 +36,11 @@ std::string way_out(DType dtype, Format to) {
   return ways;
 }
 
+std::optional<DType> asked_for(const Draft& draft, std::size_t i) {
+  const std::uint16_t rule = draft.origins[i].rule;
+  return rule == Plan::Impl::Origin::kNoRule ? draft.options.type : draft.options.type_rules[rule].type;
+}
+
 // Throws unless tensor `i` of the draft can be made of its source's numbers.
 void require_possible(const Draft& draft, std::size_t i) {
   const TensorInfo& source = draft.source_of(i);
@@ -47,7 +52,8 @@ void require_possible(const Draft& draft, std::size_t i) {
                  .hint = std::move(hint)});
   };
   if (!format::holds(draft.to, to)) {
-    refuse(fmt::format("{} can't hold {} tensors", name(draft.to), name(to)),
+    const DType asked = asked_for(draft, i).value_or(to);  // `to` may be what its rows made it fall back to
+    refuse(fmt::format("{} can't hold {} tensors", name(draft.to), name(format::holds(draft.to, asked) ? to : asked)),
            to == from                           ? way_out(to, draft.to)
            : format::holds(other(draft.to), to) ? fmt::format("--to {} can", name(other(draft.to)))
                                                 : "choose another type");
@@ -63,22 +69,40 @@ void require_possible(const Draft& draft, std::size_t i) {
   }
 }
 
-// What the caller asked for this tensor.
-Wish wish_for(const Draft& draft, TypeRules& rules, std::size_t i, std::uint16_t& rule) {
-  const auto match = rules.match(draft.tensors[i].name);
-  if (!match) return {draft.options.type, false, draft.options.skip_list};
-  rule = static_cast<std::uint16_t>(*match);
-  return {draft.options.type_rules[*match].type, true, draft.options.skip_list};
+// What the caller asked for the tensor of that name.
+Wish wish_for(const ConvertOptions& options, TypeRules& rules, std::string_view name) {
+  const auto rule = rules.match(name);
+  return {rule ? options.type_rules[*rule].type : options.type, rule, options.skip_list};
+}
+
+// Rules that match, but never get to say anything: an earlier one did, or the tensors are of a type that stays.
+void note_idle_rules(Draft& draft, const std::vector<bool>& has_decided) {
+  for (std::size_t i = 0; i < has_decided.size(); ++i) {
+    if (has_decided[i]) continue;
+    const TypeRule& rule = draft.options.type_rules[i];
+    draft.notes.push_back(
+        fmt::format("rule '{}={}' decides nothing: earlier rules or the tensors' own types leave it "
+                    "nothing to do",
+                    format::printable(rule.pattern), name(rule.type)));
+  }
+  if (draft.options.skip_list != SkipList::none && !draft.options.type)
+    draft.notes.push_back("the skip list keeps nothing: no type was asked for");
 }
 
 void choose_types(Draft& draft) {
   Tally fallback, requantised;
-  TypeRules rules(draft.options.type_rules);
+  TypeRules rules(draft.options.type_rules, draft.options.memory / 4);
+  std::vector<bool> has_decided(draft.options.type_rules.size());
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     TensorInfo& tensor = draft.tensors[i];
     const DType from = tensor.dtype;
-    const TypeChoice choice = choose_type(tensor, wish_for(draft, rules, i, draft.origins[i].rule));
+    const Wish wish = wish_for(draft.options, rules, tensor.name);
+    const TypeChoice choice = choose_type(tensor, wish);
     draft.origins[i].why = choice.why;
+    if (wish.rule && choice.why != Reason::not_float) {
+      draft.origins[i].rule = static_cast<std::uint16_t>(*wish.rule);
+      has_decided[*wish.rule] = true;
+    }
     tensor.dtype = choice.to;
     if (choice.why == Reason::row_fallback) fallback.add(tensor.name);
     if (is_block(from) && is_block(choice.to) && choice.to != from) requantised.add(tensor.name);
@@ -86,11 +110,7 @@ void choose_types(Draft& draft) {
   }
   rules.require_all_matched();
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) require_possible(draft, i);
-  for (const std::size_t rule : rules.without_effect()) {
-    const TypeRule& idle = draft.options.type_rules[rule];
-    draft.notes.push_back(fmt::format("rule '{}={}' decides nothing: earlier rules take all that it matches",
-                                      idle.pattern, name(idle.type)));
-  }
+  note_idle_rules(draft, has_decided);
   if (fallback.count > 0) {
     draft.notes.push_back(fmt::format(
         "rows that are no whole number of blocks of the type asked for get another, see 'why': {}", fallback.text()));
@@ -123,10 +143,10 @@ void note_parts(Draft& draft) {
   }
 }
 
-// The pairs of all sources, in the language of the output.
-Metadata metadata_of(Draft& draft) {
+// The pairs of all sources, in the language of the output. `unusable`: keys that record shapes of no tensor.
+Metadata metadata_of(Draft& draft, const KeySet& unusable) {
   const bool to_text = draft.to == Format::safetensors;
-  const GgufMetadata gguf{draft.tensors, draft.retyped, draft.renamed, draft.options.architecture};
+  const GgufMetadata gguf{draft.tensors, draft.retyped, draft.renamed, draft.options.architecture, unusable};
   if (draft.sources.size() == 1) {
     const format::Header& header = draft.sources.front()->header;
     if (to_text) return metadata_for_safetensors(header.metadata, draft.notes);
@@ -134,27 +154,31 @@ Metadata metadata_of(Draft& draft) {
                                          : gguf.from_pairs(header.metadata, draft.notes);
   }
   std::vector<Metadata> texts;
-  std::vector<const Metadata*> parts;
+  std::vector<MetadataPart> parts;
   texts.reserve(draft.sources.size());
-  for (const Plan::Impl::Source& source : draft.sources) {
-    const Metadata& own = source->header.metadata;
-    const bool translate = to_text && source->header.format == Format::gguf;
-    parts.push_back(translate ? &texts.emplace_back(metadata_for_safetensors(own, draft.notes)) : &own);
+  for (std::size_t i = 0; i < draft.sources.size(); ++i) {
+    const format::Header& header = draft.sources[i]->header;
+    const bool translate = to_text && header.format == Format::gguf;
+    const Metadata& pairs =
+        translate ? texts.emplace_back(metadata_for_safetensors(header.metadata, draft.notes)) : header.metadata;
+    parts.push_back({&pairs, draft.sources[i]->file.name(), draft.inputs[i].prefix.empty()});
   }
   const Metadata joined = join_metadata(parts, draft.notes);
   return to_text ? joined : gguf.from_pairs(joined, draft.notes);
 }
 
-// The output gets metadata of its own, which is as large as the sources'; joining holds the pairs once more.
+// The output gets metadata of its own, which is as large as the sources' and what is recorded of shapes; joining holds
+// the pairs twice more.
 void change_metadata(Draft& draft) {
   std::size_t pairs = 0;
   for (const Plan::Impl::Source& source : draft.sources) pairs += source->header.metadata.memory();
   if (draft.sources.size() > 1) pairs *= 3;
   const std::size_t tensors = draft.tensors.capacity() * (sizeof(TensorInfo) + sizeof(Plan::Impl::Origin));
   format::Allowance(draft.output.string(), draft.options.memory)
-      .require(memory_of(draft.sources) + tensors + draft.texts.memory() + pairs);
-  draft.metadata = metadata_of(draft);
-  fit_shapes(draft);
+      .require(memory_of(draft.sources) + tensors + draft.texts.memory() + pairs + memory_to_fit_shapes(draft));
+  ShapeFitter fitter(draft);
+  draft.metadata = metadata_of(draft, fitter.unusable());
+  fitter.fit();
 }
 
 bool changes_metadata(const Draft& draft) {

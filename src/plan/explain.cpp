@@ -4,6 +4,19 @@
 #include <fmt/format.h>
 
 namespace headrace {
+namespace {
+
+std::string explain_fallback(const PlannedTensor& tensor) {
+  const DType asked = tensor.asked.value_or(tensor.to);
+  const std::string by = tensor.rule.empty() ? "" : fmt::format("rule '{}': ", tensor.rule);
+  if (!is_block(asked)) {  // F4 and F6 pack numbers across rows
+    return fmt::format("{}its numbers aren't a multiple of {}", by, info(asked).block_elements);
+  }
+  const std::uint64_t row = tensor.source_shape.empty() ? 1 : tensor.source_shape.back();
+  return fmt::format("{}row of {} isn't whole blocks of {}", by, row, info(asked).block_elements);
+}
+
+}  // namespace
 
 std::string explain(const PlannedTensor& tensor) {
   switch (tensor.why) {
@@ -11,15 +24,11 @@ std::string explain(const PlannedTensor& tensor) {
     case Reason::already: return fmt::format("already {}", name(tensor.to));
     case Reason::requested: return fmt::format("--type {}", name(tensor.to));
     case Reason::rule: return fmt::format("rule '{}={}'", tensor.rule, name(tensor.to));
-    case Reason::skipped: return "kept: on the skip list";
+    case Reason::skipped: return "kept: the skip list leaves it";
     case Reason::not_float: return fmt::format("kept: {} is never retyped", name(tensor.to));
     case Reason::one_dimensional: return "vectors stay exact: F32";
     case Reason::kept_wide: return "kept: a vector of F64";
-    case Reason::row_fallback:
-      return fmt::format("{}row of {} isn't whole blocks of {}",
-                         tensor.rule.empty() ? "" : fmt::format("rule '{}': ", tensor.rule),
-                         tensor.source_shape.empty() ? 1 : tensor.source_shape.back(),
-                         tensor.asked ? info(*tensor.asked).block_elements : 0);
+    case Reason::row_fallback: return explain_fallback(tensor);
   }
   return {};
 }

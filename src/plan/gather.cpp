@@ -22,6 +22,15 @@ std::string_view prefixed(std::string_view prefix, std::string_view name, base::
   return texts.copy(text);
 }
 
+// What the names of an input take that get a prefix.
+std::size_t bytes_of_names(const Checkpoint::Impl& source, const Input& input) {
+  std::size_t bytes = 0;
+  for (const TensorInfo& tensor : source.header.tensors.tensors()) {
+    if (!tensor.name.starts_with(input.prefix)) bytes += (input.prefix.size() + tensor.name.size() + 7) / 8 * 8;
+  }
+  return bytes;
+}
+
 // The file of a tensor, and its name there where that is another.
 std::string claim(const Draft& draft, std::size_t i) {
   const std::string& file = draft.sources[draft.origins[i].source]->file.name();
@@ -59,10 +68,12 @@ void gather_tensors(Draft& draft) {
       draft.sources.begin(), draft.sources.end(), std::size_t{0},
       [](std::size_t sum, const Plan::Impl::Source& source) { return sum + source->header.tensors.tensors().size(); });
   draft.renamed = draft.inputs.size() > 1 || !draft.inputs.front().prefix.empty();
+  std::size_t texts = 0;
+  for (std::size_t i = 0; i < draft.sources.size(); ++i) texts += bytes_of_names(*draft.sources[i], draft.inputs[i]);
   constexpr std::size_t kEach = sizeof(TensorInfo) + sizeof(Plan::Impl::Origin);
   constexpr std::size_t kIndexed = 4 * sizeof(std::uint32_t);  // at most, in the index of names
   format::Allowance(draft.output.string(), draft.options.memory)
-      .require(memory_of(draft.sources) + count * (kEach + (draft.renamed ? kIndexed : 0)));
+      .require(memory_of(draft.sources) + texts + count * (kEach + (draft.renamed ? kIndexed : 0)));
   draft.tensors.reserve(count);
   draft.origins.reserve(count);
   for (std::uint32_t source = 0; source < draft.sources.size(); ++source) {

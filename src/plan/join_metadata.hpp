@@ -5,13 +5,22 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace headrace::plan {
 
-/// The pairs on which all that have them agree, in their order. The others are left out and named in `notes`: a title
-/// or a licence of one part would be wrong for the whole. What speaks of a file and not of the model (alignment,
-/// recorded shapes, the numbers of a split) is left out silently.
-Metadata join_metadata(std::span<const Metadata* const> parts, std::vector<std::string>& notes);
+/// What one input brings.
+struct MetadataPart {
+  const Metadata* pairs;
+  std::string_view file;
+  bool is_whole;  ///< its names get no prefix: it is the model, the others are parts of it
+};
+
+/// The pairs of the whole models among the parts on which all that have them agree; without a whole model, the pairs
+/// that every part has and that are the same in all. A title, a licence or a tokenizer of one part would be wrong for
+/// the whole. What is left out is named in `notes`, but for what speaks of a file and not of the model (alignment,
+/// recorded shapes, the numbers of a split).
+Metadata join_metadata(std::span<const MetadataPart> parts, std::vector<std::string>& notes);
 
 }  // namespace headrace::plan

@@ -21,26 +21,36 @@ constexpr std::uint32_t kQuantizationVersionNow = 2;
 constexpr std::uint32_t kFileTypeNotSpecified = 1024;
 
 // llama.cpp's enum llama_ftype, for the types it has a number for.
-constexpr std::array<std::pair<DType, std::uint32_t>, 26> kFileTypes = {{
+constexpr std::array<std::pair<DType, std::uint32_t>, 27> kFileTypes = {{
     {DType::F32, 0},    {DType::F16, 1},     {DType::Q4_0, 2},     {DType::Q4_1, 3},    {DType::Q8_0, 7},
     {DType::Q5_0, 8},   {DType::Q5_1, 9},    {DType::Q2_K, 10},    {DType::Q3_K, 12},   {DType::Q4_K, 15},
     {DType::Q5_K, 17},  {DType::Q6_K, 18},   {DType::IQ2_XXS, 19}, {DType::IQ2_XS, 20}, {DType::IQ3_XXS, 23},
     {DType::IQ1_S, 24}, {DType::IQ4_NL, 25}, {DType::IQ3_S, 26},   {DType::IQ2_S, 28},  {DType::IQ4_XS, 30},
     {DType::IQ1_M, 31}, {DType::BF16, 32},   {DType::TQ1_0, 36},   {DType::TQ2_0, 37},  {DType::MXFP4, 38},
-    {DType::NVFP4, 39},
+    {DType::NVFP4, 39}, {DType::Q1_0, 40},
 }};
 
 bool any_block(std::span<const TensorInfo> tensors) {
   return std::any_of(tensors.begin(), tensors.end(), [](const TensorInfo& tensor) { return is_block(tensor.dtype); });
 }
 
-Metadata without_shapes(const Metadata& source) {
+template <class LeftOut>
+Metadata without(const Metadata& source, LeftOut left_out) {
   Metadata out;
   out.reserve(source.size(), source.memory());
   for (std::size_t i = 0; i < source.size(); ++i) {
-    if (!records_shapes(source.key(i))) out.append(source.key(i), source.value(i).type(), source.value(i).bytes());
+    if (!left_out(source.key(i))) out.append(source.key(i), source.value(i).type(), source.value(i).bytes());
   }
   return out;
+}
+
+// The architecture asked for takes the place of the source's, not silently.
+void replace_architecture(const Metadata& source, const std::string& architecture, Metadata& out,
+                          std::vector<std::string>& notes) {
+  const auto old = source.find(kArchitecture);
+  out.set_string(kArchitecture, architecture);
+  if (old && !std::ranges::equal(old->bytes(), out.find(kArchitecture)->bytes()))
+    notes.push_back(fmt::format("general.architecture {} is replaced by \"{}\"", old->to_string(), architecture));
 }
 
 }  // namespace
@@ -83,7 +93,7 @@ Metadata metadata_for_safetensors(const Metadata& source, std::vector<std::strin
 Metadata GgufMetadata::from_pairs(const Metadata& source, std::vector<std::string>& notes) const {
   Metadata out;
   if (architecture) {
-    out.set_string(kArchitecture, *architecture);
+    replace_architecture(source, *architecture, out, notes);
   } else if (const auto known = source.find(kArchitecture)) {
     out.set(kArchitecture, known->type(), known->bytes());
   }
@@ -107,13 +117,10 @@ Metadata GgufMetadata::from_pairs(const Metadata& source, std::vector<std::strin
 }
 
 Metadata GgufMetadata::from_gguf(const Metadata& source, std::vector<std::string>& notes) const {
-  Metadata out = renamed ? without_shapes(source) : source;
-  if (architecture) {
-    if (const auto old = source.find(kArchitecture)) {
-      notes.push_back(fmt::format("general.architecture {} is replaced by \"{}\"", old->to_string(), *architecture));
-    }
-    out.set_string(kArchitecture, *architecture);
-  }
+  Metadata out = !renamed && unusable.empty() ? source : without(source, [&](std::string_view key) {
+    return renamed ? records_shapes(key) : unusable.contains(key);
+  });
+  if (architecture) replace_architecture(source, *architecture, out, notes);
   if (retyped) {
     if (const auto old = source.find(kFileType); old && old->as_u64() != file_type_of(tensors)) {
       notes.push_back(fmt::format("general.file_type {} becomes {}", old->to_string(), file_type_of(tensors)));

@@ -8,9 +8,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 namespace headrace::plan {
+
+using KeySet = std::unordered_set<std::string_view>;
 
 /// Pairs that get a note of their own when they are left out; tools write some tens.
 inline constexpr std::size_t kMostNamed = 1000;
@@ -28,6 +31,7 @@ struct GgufMetadata {
   bool retyped = false;                     // some of them
   bool renamed = false;                     // recorded shapes go by the old names and are left out
   std::optional<std::string> architecture;  // asked for
+  const KeySet& unusable;                   // keys that record the shape of no tensor and are left out
 
   /// From GGUF: unchanged, but for the type and the architecture where they change.
   Metadata from_gguf(const Metadata& source, std::vector<std::string>& notes) const;

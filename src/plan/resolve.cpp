@@ -22,15 +22,19 @@ std::vector<std::uint32_t> order_of_source(const Plan::Impl& plan) {
   return order;
 }
 
+// Bits of an element of a type that safetensors holds.
+std::size_t bits_of(DType dtype) { return std::size_t{8} * info(dtype).block_bytes / info(dtype).block_elements; }
+
 // safetensors has no padding. A copy keeps its source's order; where types change, the widest come first, so that
-// every tensor is aligned to its element (the reference writer sorts so too).
+// every tensor is aligned to its element (the reference writer sorts so too). F6 and F4 come last: their length may be
+// odd, and they need no alignment.
 std::vector<std::uint32_t> order_of_data(const Plan::Impl& plan, bool retyped) {
   if (plan.to != Format::safetensors) return {};
   const bool copies = !retyped && plan.sources.size() == 1 && plan.sources.front()->header.format == plan.to;
   if (copies) return plan.by_source;
   std::vector<std::uint32_t> order = plan.by_source;
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return info(plan.tensors[a].dtype).block_bytes > info(plan.tensors[b].dtype).block_bytes;
+    return bits_of(plan.tensors[a].dtype) > bits_of(plan.tensors[b].dtype);
   });
   return order;
 }

@@ -18,7 +18,7 @@ constexpr std::array<std::string_view, 14> kParts = {
 
 bool sdcpp_skips(const TensorInfo& tensor, DType to) noexcept {
   const std::string_view name = tensor.name;
-  return tensor.row_elements() % info(to).block_elements != 0 ||
+  return (is_block(to) && tensor.row_elements() % info(to).block_elements != 0) ||
          std::ranges::any_of(kEndings, [&](std::string_view ending) { return name.ends_with(ending); }) ||
          std::ranges::any_of(kParts, [&](std::string_view part) { return name.find(part) != name.npos; });
 }

@@ -1,4 +1,4 @@
-// Tally: one note or error about many tensors.
+// Tally: one note or error about many tensors, or other things with names.
 #pragma once
 
 #include "format/printable.hpp"
@@ -11,7 +11,7 @@
 
 namespace headrace::plan {
 
-/// Counts the tensors something happens to and remembers the first. Names must outlive it.
+/// Counts the things something happens to and remembers the first. Names must outlive it.
 struct Tally {
   std::size_t count = 0;
   std::string_view first;
@@ -19,9 +19,10 @@ struct Tally {
   void add(std::string_view name) {
     if (count++ == 0) first = name;
   }
-  std::string text() const {
+  /// "tensor 'a'", "3 tensors, the first 'a'".
+  std::string text(std::string_view noun = "tensor") const {
     const std::string name = format::printable(first);
-    return count == 1 ? fmt::format("tensor '{}'", name) : fmt::format("{} tensors, the first '{}'", count, name);
+    return count == 1 ? fmt::format("{} '{}'", noun, name) : fmt::format("{} {}s, the first '{}'", count, noun, name);
   }
 };
 

@@ -94,35 +94,70 @@ TEST(Components, ANameClaimedTwiceNamesBothFiles) {
   EXPECT_NE(one.find("c.safetensors' (as 'y')"), std::string::npos) << one;
 }
 
-TEST(Components, MetadataOnWhichTheyAgreeStays) {
+struct Described {
+  Metadata model, part;
+
+  Described() {
+    model.set_string("general.architecture", "flux");
+    model.set_string("general.license", "mit");
+    model.set_string("general.name", "one");
+    model.set_u32("general.file_type", 1);
+    model.set_u32("general.alignment", 64);
+    part.set_string("general.license", "mit");
+    part.set_string("general.name", "two");
+    part.set_string("author", "someone");
+  }
+};
+
+TEST(Components, TheModelsMetadataStaysAndItsPartsGoes) {
   const TempFolder folder;
-  Metadata a, b;
-  a.set_string("general.architecture", "flux");
-  a.set_string("general.license", "mit");
-  a.set_string("general.name", "one");
-  a.set_u32("general.file_type", 1);
-  a.set_u32("general.alignment", 64);
-  b.set_string("general.license", "mit");
-  b.set_string("general.name", "two");
-  b.set_string("author", "someone");
-  save(folder / "a.gguf", {random_floats("x", {2, 32}, 1)}, a);
-  save(folder / "b.safetensors", {random_floats("y", {2, 32}, 2)}, b);
-  const std::vector<Input> inputs = {{folder / "a.gguf"}, {folder / "b.safetensors"}};
+  const Described described;
+  save(folder / "a.gguf", {random_floats("x", {2, 32}, 1)}, described.model);
+  save(folder / "b.safetensors", {random_floats("y", {2, 32}, 2)}, described.part);
+  const std::vector<Input> inputs = {{folder / "b.safetensors", "vae."}, {folder / "a.gguf"}};
   const Plan plan = plan_conversion(inputs, folder / "out.gguf");
   EXPECT_EQ(plan.metadata().find("general.architecture")->as_string(), "flux");
   EXPECT_EQ(plan.metadata().find("general.license")->as_string(), "mit");
-  EXPECT_EQ(plan.metadata().find("author")->as_string(), "someone");
-  EXPECT_FALSE(plan.metadata().find("general.name"));
+  EXPECT_EQ(plan.metadata().find("general.name")->as_string(), "one");
+  EXPECT_FALSE(plan.metadata().find("author"));
   EXPECT_FALSE(plan.metadata().find("general.alignment"));
   EXPECT_EQ(plan.metadata().find("general.file_type")->as_u64(), 0U);
-  EXPECT_TRUE(mentions(plan, "'general.name' is left out: the inputs disagree"));
+  EXPECT_TRUE(mentions(plan, "b.safetensors' alone is left out: 2 pairs, the first 'general.name'"));
+  EXPECT_FALSE(mentions(plan, "a.gguf' alone"));
   convert(plan);
   EXPECT_EQ(Checkpoint::open(folder / "out.gguf").tensors().size(), 2U);
+}
 
-  const Plan text = plan_conversion(inputs, folder / "out.safetensors");
-  EXPECT_EQ(text.metadata().find("general.license")->as_string(), "mit");
-  EXPECT_FALSE(text.metadata().find("general.name"));
-  EXPECT_FALSE(text.metadata().find("general.file_type"));
+TEST(Components, OfPartsAloneOnlyWhatAllSayStays) {
+  const TempFolder folder;
+  const Described described;
+  save(folder / "a.gguf", {random_floats("x", {2, 32}, 1)}, described.model);
+  save(folder / "b.safetensors", {random_floats("y", {2, 32}, 2)}, described.part);
+  const std::vector<Input> inputs = {{folder / "a.gguf", "a."}, {folder / "b.safetensors", "b."}};
+  for (const char* output : {"out.gguf", "out.safetensors"}) {
+    const Plan plan = plan_conversion(inputs, folder / output);
+    EXPECT_EQ(plan.metadata().find("general.license")->as_string(), "mit");
+    EXPECT_FALSE(plan.metadata().find("general.architecture"));
+    EXPECT_FALSE(plan.metadata().find("general.name"));
+    EXPECT_FALSE(plan.metadata().find("author"));
+    EXPECT_TRUE(mentions(plan, "on which the inputs disagree: pair 'general.name'"));
+    EXPECT_TRUE(mentions(plan, "a.gguf' alone is left out: pair 'general.architecture'"));
+    EXPECT_TRUE(mentions(plan, "b.safetensors' alone is left out: pair 'author'"));
+  }
+  const Plan named = plan_conversion(inputs, folder / "out.gguf", {.architecture = "sd3"});
+  EXPECT_EQ(named.metadata().find("general.architecture")->as_string(), "sd3");
+}
+
+TEST(Components, AnArchitectureIsNotReplacedSilently) {
+  const TempFolder folder;
+  const Described described;
+  save(folder / "a.gguf", {random_floats("x", {2, 32}, 1)}, described.model);
+  save(folder / "b.gguf", {random_floats("y", {2, 32}, 2)}, described.model);
+  const std::vector<Input> both = {{folder / "a.gguf"}, {folder / "b.gguf", "b."}};
+  EXPECT_TRUE(mentions(plan_conversion(both, folder / "out.gguf", {.architecture = "sd3"}), "\"flux\" is replaced by"));
+  EXPECT_TRUE(
+      mentions(plan_conversion(folder / "a.gguf", folder / "out.gguf", {.architecture = "sd3"}), "is replaced by"));
+  EXPECT_FALSE(mentions(plan_conversion(both, folder / "out.gguf", {.architecture = "flux"}), "is replaced by"));
 }
 
 TEST(Components, RecordedShapesFollowTheirTensors) {

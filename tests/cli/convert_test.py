@@ -184,6 +184,16 @@ def test_notes_stay_short(headrace, tmp_path, output):
     assert len(result.stderr) < 2000
 
 
+def test_records_that_fit_no_tensor_take_no_time(headrace, tmp_path, output):
+    shape = ("array", ("i32", [1, 2, 3, 4, 5]))
+    pairs = [(f"comfy.gguf.orig_shape.gone.{i}", *shape) for i in range(50_000)]
+    model = weights.write_gguf(tmp_path / "m.gguf", pairs, {"a": weights.random_floats(32)})
+    result = headrace("convert", model, "-o", output / "o.gguf", "--type", "f16", timeout=10)
+    assert result.returncode == 0
+    assert "metadata that fits no tensor is left out: 50000 pairs" in result.stderr and len(result.stderr) < 2000
+    assert headrace("inspect", output / "o.gguf", "--metadata", "--json").stdout.count("orig_shape") == 0
+
+
 def test_one_part_of_a_split_model_is_noted(headrace, tmp_path, output):
     pairs = [("split.no", "u16", 0), ("split.count", "u16", 3), ("split.tensors.count", "i32", 9)]
     model = weights.write_gguf(tmp_path / "m-00001-of-00003.gguf", pairs, {"a": weights.random_floats(32)})

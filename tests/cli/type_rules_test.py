@@ -38,10 +38,11 @@ def test_rules_see_prefixes(headrace, model, output):
 
 
 def test_commas_and_equals_signs_inside_a_pattern(plan, tmp_path):
-    tensors = {name: weights.random_floats(2, 32) for name in ["a=b", "aaa", "c,d", "e[f"]}
+    tensors = {name: weights.random_floats(2, 32) for name in ["a=b", "aaa", "c,d", "e[f", "g,1", "h]"]}
     model = weights.write_safetensors(tmp_path / "m.safetensors", tensors)
-    types = plan(model, "--tensor-type-rules", r"a=b=q8_0,a{2,3}$=f16,[,]=bf16,e\[f=q4_0,")
-    assert types == {"a=b": "Q8_0", "aaa": "F16", "c,d": "BF16", "e[f": "Q4_0"}
+    rules = r"a=b=q8_0, a{2,3}$=f16,g[[:punct:],x]1=f64 ,c[],]d=bf16,e\[f=q4_0,^h[^],]*]=q5_0,"
+    types = plan(model, "--tensor-type-rules", rules)
+    assert types == {"a=b": "Q8_0", "aaa": "F16", "c,d": "BF16", "e[f": "Q4_0", "g,1": "F64", "h]": "Q5_0"}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,49 @@ def test_a_rule_that_others_shadow_is_noted(headrace, model, output):
     result = headrace("convert", model, "-o", output / "o.gguf", "--tensor-type-rules", rules)
     assert result.returncode == 0
     assert "rule 'odd.weight=F32' decides nothing" in result.stderr
+
+
+def test_a_rule_for_integers_is_noted(headrace, model, output):
+    result = headrace("convert", model, "-o", output / "o.gguf", "--tensor-type-rules", "positions=f16")
+    assert result.returncode == 0
+    assert "rule 'positions=F16' decides nothing" in result.stderr
+
+
+def test_a_skip_list_without_a_type_is_noted(headrace, model, output):
+    result = headrace("convert", model, "-o", output / "o.gguf", "--skip-list", "sdcpp")
+    assert result.returncode == 0
+    assert "the skip list keeps nothing" in result.stderr
+
+
+def test_the_report_carries_the_rules(headrace, model, output):
+    options = ["--tensor-type-rules", "weight=f16", "--skip-list", "sdcpp", "--json", "--dry-run"]
+    report = json.loads(headrace("convert", model, "-o", output / "o.gguf", *options).stdout)
+    assert (report["type_rules"], report["skip_list"]) == (["weight=F16"], "sdcpp")
+
+
+def test_small_types_come_last_and_disturb_no_alignment(headrace, output, tmp_path):
+    tensors = {name: weights.random_floats(*shape) for name, shape in
+               {"a": (1, 4), "b": (4, 2), "c": (2, 4), "odd": (3, 1), "d": (2, 2)}.items()}  # fmt: skip
+    model = weights.write_safetensors(tmp_path / "m.safetensors", tensors)
+    path = output / "o.safetensors"
+    result = headrace("convert", model, "-o", path, "--type", "f6_e2m3", "--tensor-type-rules", "^b=f16,^d=f4")
+    assert result.returncode == 0, result.stderr
+    listed = json.loads(headrace("inspect", path, "--tensors", "--json").stdout)["tensors"]
+    by_place = sorted(listed, key=lambda t: t["offset"])
+    assert [t["name"] for t in by_place] == ["b", "odd", "a", "c", "d"]
+    assert all(t["offset"] % 2 == 0 for t in by_place[:2])
+
+
+def test_what_has_no_sign_says_so(headrace, model, output):
+    result = headrace("convert", model, "-o", output / "o.safetensors", "--type", "f8_e8m0")
+    assert result.returncode == 1
+    assert "can't be represented in F8_E8M0" in result.stderr and "has the range" not in result.stderr
+
+
+def test_the_type_asked_for_is_named_not_its_fallback(headrace, model, output):
+    result = headrace("convert", model, "-o", output / "o.safetensors", "--type", "q4_K", "--tensor-type-rules", "x^|a=f16")
+    assert result.returncode == 1
+    assert "safetensors can't hold Q4_K tensors" in result.stderr
 
 
 def test_unknown_skip_list(headrace, model, output):

@@ -95,7 +95,7 @@ def write_gguf(path, pairs=(), tensors=None, alignment=32):
     """`pairs`: (key, kind, value) each, an array's value being (kind, values). `tensors`: {name: float32 array}; names
     may be bytes."""
     tensors = tensors or {}
-    out = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs))
+    out = bytearray(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)))
     for key, kind, value in pairs:
         out += _gguf_string(key) + struct.pack("<I", _gguf_number_of(kind)) + _gguf_value(kind, value)
     data = b""
