@@ -3,15 +3,24 @@
 // figures are the codecs' own and not the memory's.
 //
 //   codec_bench --benchmark_filter='F16.*Q8_0' --benchmark_repetitions=5
+//
+// And a table of every block type's kernels alone, of each instruction set, beside the reference in the same process:
+//
+//   codec_bench --table           all types
+//   codec_bench --table Q4_K TQ1_0
 #include <benchmark/benchmark.h>
 #include <hwy/highway.h>
 #include <headrace/dtype.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
+#include <ctime>
 #include <iterator>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "codec/codec.hpp"
@@ -112,10 +121,131 @@ void register_all() {
   }
 }
 
+// The table
+
+constexpr std::size_t kTile = 2048;  // numbers at a time, as Transcoder takes them
+constexpr int kTurns = 9;
+
+/// Million weights per second of processor time, which other programs on the machine do not count in.
+struct Speed {
+  double median, least, most;
+};
+
+Speed speed_of(std::vector<double> turns) {
+  std::sort(turns.begin(), turns.end());
+  return {turns[turns.size() / 2], turns.front(), turns.back()};
+}
+
+/// One turn: as many passes over kElements numbers as make a few milliseconds.
+template <typename Pass>
+double one_turn(Pass pass) {
+  for (std::size_t passes = 1;; passes *= 2) {
+    const std::clock_t start = std::clock();
+    for (std::size_t i = 0; i < passes; ++i) pass();
+    benchmark::ClobberMemory();
+    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    if (seconds >= 0.004) return static_cast<double>(passes * kElements) / seconds / 1e6;
+  }
+}
+
+/// Runs both by turns, so that what disturbs one disturbs the other, and prints a line.
+template <typename Pass>
+void compare(const Row& row, const char* what, std::int64_t target, Pass fast, Pass reference) {
+  std::vector<double> ours, theirs;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    theirs.push_back(one_turn(reference));
+    ours.push_back(one_turn(fast));
+  }
+  const Speed a = speed_of(ours), b = speed_of(theirs);
+  std::printf("%-8s %-9s %-8s %8.0f %8.0f %8.0f %8.0f %8.0f %8.0f %8.1f\n", std::string(name(row.dtype)).c_str(), what,
+              hwy::TargetName(target), a.median, a.least, a.most, b.median, b.least, b.most, a.median / b.median);
+  std::fflush(stdout);
+}
+
+/// A function that runs a kernel over all tiles of its source.
+template <typename Kernel>
+auto over_tiles(Kernel kernel) {
+  return [kernel] {
+    for (std::size_t at = 0; at < kElements; at += kTile) kernel(at);
+  };
+}
+
+void compare_decoders(const Row& row, std::int64_t target) {
+  std::vector<std::byte> bytes(bytes_for(row.dtype));
+  if (row.scalar.encode != nullptr) {
+    bytes = weights(row.dtype);
+  } else {  // any bytes are numbers; without the highest bits there is no NaN among the scales
+    std::mt19937 random(1);
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() & 0x3B);
+  }
+  std::vector<float> numbers(kTile);
+  const auto pass = [&](DecodeFn decode) {
+    return over_tiles(
+        [&, decode](std::size_t at) { decode(bytes.data() + *bytes_of(row.dtype, at), numbers.data(), kTile); });
+  };
+  compare(row, "decode", target, pass(row.fast.decode), pass(row.scalar.decode));
+}
+
+void compare_encoders(const Row& row, std::int64_t target) {
+  const std::vector<std::byte> source = weights(DType::F32);
+  const auto* const numbers = reinterpret_cast<const float*>(source.data());
+  std::vector<std::byte> bytes(bytes_for(row.dtype));
+  const auto pass = [&](EncodeFn encode) {
+    return over_tiles(
+        [&, encode](std::size_t at) { encode(numbers + at, bytes.data() + *bytes_of(row.dtype, at), kTile); });
+  };
+  compare(row, "encode", target, pass(row.fast.encode), pass(row.scalar.encode));
+}
+
+void compare_weighted_encoders(const Row& row, std::int64_t target) {
+  const std::vector<std::byte> source = weights(DType::F32);
+  const auto* const numbers = reinterpret_cast<const float*>(source.data());
+  std::vector<float> importance(kElements);
+  std::mt19937 random(2);
+  for (float& weight : importance) weight = std::exp(std::normal_distribution<float>()(random));
+  const std::vector<float> squares(kElements / 32, 0.0004F);
+  std::vector<std::byte> bytes(bytes_for(row.dtype));
+  const auto pass = [&](WeightedEncodeFn encode) {
+    return over_tiles([&, encode](std::size_t at) {
+      const Weights of{importance.data() + at, squares.data() + at / 32};
+      encode(numbers + at, of, bytes.data() + *bytes_of(row.dtype, at), kTile);
+    });
+  };
+  compare(row, "weighted", target, pass(row.fast.encode_weighted), pass(row.scalar.encode_weighted));
+}
+
+void compare_kernels(const Row& row) {
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    if (row.fast.decode != row.scalar.decode) compare_decoders(row, target);
+    if (row.fast.encode != row.scalar.encode) compare_encoders(row, target);
+    if (row.fast.encode_weighted != row.scalar.encode_weighted) compare_weighted_encoders(row, target);
+    hwy::SetSupportedTargetsForTest(0);
+  }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
 }  // namespace
+
+/// `types` are names; none stands for all.
+void print_table(const std::vector<std::string_view>& types) {
+  std::printf("million weights per second of one core, in tiles of %zu; of %d turns the median, least and most\n",
+              kTile, kTurns);
+  std::printf("%-8s %-9s %-8s %8s %17s %8s %17s %8s\n", "type", "what", "target", "ours", "", "scalar", "", "ratio");
+  for (const Row& row : all_rows()) {
+    const bool wanted = types.empty() || std::find(types.begin(), types.end(), name(row.dtype)) != types.end();
+    if (is_block(row.dtype) && wanted) compare_kernels(row);
+  }
+}
+
 }  // namespace headrace::codec
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "--table") {
+    headrace::codec::print_table({argv + 2, argv + argc});
+    return 0;
+  }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   headrace::codec::register_all();

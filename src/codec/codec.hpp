@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "codec/kernel.hpp"
+
 namespace headrace::codec {
 
 /// True for every type whose numbers `decode` can read: all but C64 and ggml's two internal ones.
@@ -28,6 +30,26 @@ void decode(DType from, const std::byte* src, float* dst, std::size_t elements) 
 
 /// Encodes `elements` float32 numbers (a whole number of blocks). `to` must satisfy can_encode.
 void encode(DType to, const float* src, std::byte* dst, std::size_t elements) noexcept;
+
+/// True for the types of encode_weighted. All others pass over an importance matrix.
+bool uses_weights(DType to) noexcept;
+/// True for those of them that need Weights::row_mean_squares: Q4_0 to Q5_1. For the others it may be null.
+bool uses_row_mean_squares(DType to) noexcept;
+
+/// Encodes like `encode`, with the error of each number weighed. `to` must satisfy uses_weights.
+void encode_weighted(DType to, const float* src, Weights weights, std::byte* dst, std::size_t elements) noexcept;
+
+/// The mean of the squares of a row that comes in pieces, in order: the same float32 however it is cut.
+class RowSquares {
+ public:
+  void add(const float* numbers, std::size_t n) noexcept;
+  /// Requires that numbers have been added.
+  float mean() const noexcept { return sum_ / static_cast<float>(count_); }
+
+ private:
+  float sum_ = 0;
+  std::uint64_t count_ = 0;
+};
 
 /// An element that the target can't represent.
 struct BadValue {
@@ -47,9 +69,12 @@ class Transcoder {
   /// Elements that a run must be a multiple of.
   std::size_t granule() const noexcept;
 
-  /// Converts `elements` numbers, a multiple of granule(). `src` and `dst` must not overlap.
-  /// Returns the first bad value when checking and one is found; `dst` is then unspecified.
-  [[nodiscard]] std::optional<BadValue> run(const std::byte* src, std::byte* dst, std::size_t elements) const noexcept;
+  /// Converts `elements` numbers, a multiple of granule(). `src` and `dst` must not overlap. `weights`, where given,
+  /// are beside the numbers of this run; a target that doesn't use them passes over them. Returns the first bad value
+  /// when checking and one is found; `dst` is then unspecified. With weights a number is bad too when a fit makes it
+  /// infinite.
+  [[nodiscard]] std::optional<BadValue> run(const std::byte* src, std::byte* dst, std::size_t elements,
+                                            const Weights* weights = nullptr) const noexcept;
 
  private:
   DType from_, to_;

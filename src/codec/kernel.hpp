@@ -16,6 +16,16 @@ using DecodeFn = void (*)(const std::byte* src, float* dst, std::size_t elements
 /// float32 to the bytes of one type. `dst` needs no alignment; `elements` is a whole number of blocks.
 using EncodeFn = void (*)(const float* src, std::byte* dst, std::size_t elements);
 
+/// How much each number of a run matters: an encoder that searches for a scale then minimises the weighted error.
+struct Weights {
+  const float* of;  ///< one a number, beside the source; finite and not negative
+  /// One for each 32 numbers: the mean of the squares of their whole row, summed in float32 in the row's order. Only
+  /// Q4_0 to Q5_1 ask for it; null for the others.
+  const float* row_mean_squares;
+};
+/// The same as EncodeFn with an importance matrix's weights.
+using WeightedEncodeFn = void (*)(const float* src, Weights weights, std::byte* dst, std::size_t elements);
+
 /// Magnitudes (float32 bits without the sign, so NaN is above infinity) that a type can't represent: those from
 /// `first` to `last`. When first > last there is nothing it can't.
 struct BadRange {
@@ -25,7 +35,8 @@ struct BadRange {
 
 struct Kernels {
   DecodeFn decode;
-  EncodeFn encode;  ///< null when numbers of the type are never made
+  EncodeFn encode;                             ///< null when numbers of the type are never made
+  WeightedEncodeFn encode_weighted = nullptr;  ///< null when weights make no difference
 };
 
 /// A row of the table of codecs.

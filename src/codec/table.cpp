@@ -9,8 +9,18 @@
 #include "codec/scalar/legacy.hpp"
 #include "codec/scalar/small_floats.hpp"
 #include "codec/scalar/ternary.hpp"
+#include "codec/simd/decode_iq_kernels.hpp"
+#include "codec/simd/decode_k_kernels.hpp"
+#include "codec/simd/few_bits_kernels.hpp"
 #include "codec/simd/float_kernels.hpp"
+#include "codec/simd/fp4_kernels.hpp"
+#include "codec/simd/iq4_kernels.hpp"
+#include "codec/simd/k_affine_kernels.hpp"
+#include "codec/simd/k_scale_kernels.hpp"
+#include "codec/simd/legacy_affine_kernels.hpp"
 #include "codec/simd/legacy_kernels.hpp"
+#include "codec/simd/legacy_scale_kernels.hpp"
+#include "codec/simd/ternary_kernels.hpp"
 
 namespace headrace::codec {
 namespace {
@@ -85,36 +95,54 @@ constexpr Row kRows[] = {
     row(DType::F8_E5M2, {kernels::decode_f8_e5m2, kernels::encode_f8_e5m2},
         {scalar::decode_f8_e5m2, scalar::encode_f8_e5m2}, kF8E5M2),
     plain(DType::F8_E8M0, scalar::decode_f8_e8m0, scalar::encode_f8_e8m0, kF8E8M0),
-    plain(DType::F8_E4M3FNUZ, scalar::decode_f8_e4m3fnuz, scalar::encode_f8_e4m3fnuz, kF8E4M3FNUZ),
-    plain(DType::F8_E5M2FNUZ, scalar::decode_f8_e5m2fnuz, scalar::encode_f8_e5m2fnuz, kF8E5M2FNUZ),
+    row(DType::F8_E4M3FNUZ, {kernels::decode_f8_e4m3fnuz, kernels::encode_f8_e4m3fnuz},
+        {scalar::decode_f8_e4m3fnuz, scalar::encode_f8_e4m3fnuz}, kF8E4M3FNUZ),
+    row(DType::F8_E5M2FNUZ, {kernels::decode_f8_e5m2fnuz, kernels::encode_f8_e5m2fnuz},
+        {scalar::decode_f8_e5m2fnuz, scalar::encode_f8_e5m2fnuz}, kF8E5M2FNUZ),
     plain(DType::F4, scalar::decode_f4, scalar::encode_f4, kF4),
     plain(DType::F6_E2M3, scalar::decode_f6_e2m3, scalar::encode_f6_e2m3, kF6E2M3),
     plain(DType::F6_E3M2, scalar::decode_f6_e3m2, scalar::encode_f6_e3m2, kF6E3M2),
-    row(DType::Q4_0, {kernels::decode_q4_0, kernels::encode_q4_0}, {scalar::decode_q4_0, scalar::encode_q4_0}, kQ4_0),
-    plain(DType::Q4_1, scalar::decode_q4_1, scalar::encode_q4_1, kQ4_1),
-    plain(DType::Q5_0, scalar::decode_q5_0, scalar::encode_q5_0, kQ5_0),
-    plain(DType::Q5_1, scalar::decode_q5_1, scalar::encode_q5_1, kQ4_1),
+    row(DType::Q4_0, {kernels::decode_q4_0, kernels::encode_q4_0, kernels::encode_q4_0_weighted},
+        {scalar::decode_q4_0, scalar::encode_q4_0, scalar::encode_q4_0_weighted}, kQ4_0),
+    row(DType::Q4_1, {kernels::decode_q4_1, kernels::encode_q4_1, kernels::encode_q4_1_weighted},
+        {scalar::decode_q4_1, scalar::encode_q4_1, scalar::encode_q4_1_weighted}, kQ4_1),
+    row(DType::Q5_0, {kernels::decode_q5_0, kernels::encode_q5_0, kernels::encode_q5_0_weighted},
+        {scalar::decode_q5_0, scalar::encode_q5_0, scalar::encode_q5_0_weighted}, kQ5_0),
+    row(DType::Q5_1, {kernels::decode_q5_1, kernels::encode_q5_1, kernels::encode_q5_1_weighted},
+        {scalar::decode_q5_1, scalar::encode_q5_1, scalar::encode_q5_1_weighted}, kQ4_1),
     row(DType::Q8_0, {kernels::decode_q8_0, kernels::encode_q8_0}, {scalar::decode_q8_0, scalar::encode_q8_0}, kQ8_0),
-    plain(DType::Q2_K, scalar::decode_q2_k, scalar::encode_q2_k, kFittedOffset),
-    plain(DType::Q3_K, scalar::decode_q3_k, scalar::encode_q3_k, kQ3_K),
-    plain(DType::Q4_K, scalar::decode_q4_k, scalar::encode_q4_k, kFittedOffset),
-    plain(DType::Q5_K, scalar::decode_q5_k, scalar::encode_q5_k, kFittedOffset),
-    plain(DType::Q6_K, scalar::decode_q6_k, scalar::encode_q6_k, kQ6_K),
-    read_only(DType::IQ1_S, scalar::decode_iq1_s),
-    read_only(DType::IQ1_M, scalar::decode_iq1_m),
-    read_only(DType::IQ2_XXS, scalar::decode_iq2_xxs),
-    read_only(DType::IQ2_XS, scalar::decode_iq2_xs),
-    read_only(DType::IQ2_S, scalar::decode_iq2_s),
-    read_only(DType::IQ3_XXS, scalar::decode_iq3_xxs),
-    read_only(DType::IQ3_S, scalar::decode_iq3_s),
-    plain(DType::IQ4_NL, scalar::decode_iq4_nl, scalar::encode_iq4_nl, kIQ4_NL),
-    plain(DType::IQ4_XS, scalar::decode_iq4_xs, scalar::encode_iq4_xs, kIQ4_XS),
-    plain(DType::TQ1_0, scalar::decode_tq1_0, scalar::encode_tq1_0, kTernary),
-    plain(DType::TQ2_0, scalar::decode_tq2_0, scalar::encode_tq2_0, kTernary),
-    plain(DType::MXFP4, scalar::decode_mxfp4, scalar::encode_mxfp4, kMXFP4),
-    plain(DType::NVFP4, scalar::decode_nvfp4, scalar::encode_nvfp4, kNVFP4),
-    plain(DType::Q1_0, scalar::decode_q1_0, scalar::encode_q1_0, kQ1_0),
-    plain(DType::Q2_0, scalar::decode_q2_0, scalar::encode_q2_0, kTernary),
+    row(DType::Q2_K, {kernels::decode_q2_k, kernels::encode_q2_k, kernels::encode_q2_k_weighted},
+        {scalar::decode_q2_k, scalar::encode_q2_k, scalar::encode_q2_k_weighted}, kFittedOffset),
+    row(DType::Q3_K, {kernels::decode_q3_k, kernels::encode_q3_k, kernels::encode_q3_k_weighted},
+        {scalar::decode_q3_k, scalar::encode_q3_k, scalar::encode_q3_k_weighted}, kQ3_K),
+    row(DType::Q4_K, {kernels::decode_q4_k, kernels::encode_q4_k, kernels::encode_q4_k_weighted},
+        {scalar::decode_q4_k, scalar::encode_q4_k, scalar::encode_q4_k_weighted}, kFittedOffset),
+    row(DType::Q5_K, {kernels::decode_q5_k, kernels::encode_q5_k, kernels::encode_q5_k_weighted},
+        {scalar::decode_q5_k, scalar::encode_q5_k, scalar::encode_q5_k_weighted}, kFittedOffset),
+    row(DType::Q6_K, {kernels::decode_q6_k, kernels::encode_q6_k, kernels::encode_q6_k_weighted},
+        {scalar::decode_q6_k, scalar::encode_q6_k, scalar::encode_q6_k_weighted}, kQ6_K),
+    row(DType::IQ1_S, {kernels::decode_iq1_s, nullptr}, {scalar::decode_iq1_s, nullptr}, kNothing),
+    row(DType::IQ1_M, {kernels::decode_iq1_m, nullptr}, {scalar::decode_iq1_m, nullptr}, kNothing),
+    row(DType::IQ2_XXS, {kernels::decode_iq2_xxs, nullptr}, {scalar::decode_iq2_xxs, nullptr}, kNothing),
+    row(DType::IQ2_XS, {kernels::decode_iq2_xs, nullptr}, {scalar::decode_iq2_xs, nullptr}, kNothing),
+    row(DType::IQ2_S, {kernels::decode_iq2_s, nullptr}, {scalar::decode_iq2_s, nullptr}, kNothing),
+    row(DType::IQ3_XXS, {kernels::decode_iq3_xxs, nullptr}, {scalar::decode_iq3_xxs, nullptr}, kNothing),
+    row(DType::IQ3_S, {kernels::decode_iq3_s, nullptr}, {scalar::decode_iq3_s, nullptr}, kNothing),
+    row(DType::IQ4_NL, {kernels::decode_iq4_nl, kernels::encode_iq4_nl, kernels::encode_iq4_nl_weighted},
+        {scalar::decode_iq4_nl, scalar::encode_iq4_nl, scalar::encode_iq4_nl_weighted}, kIQ4_NL),
+    row(DType::IQ4_XS, {kernels::decode_iq4_xs, kernels::encode_iq4_xs, kernels::encode_iq4_xs_weighted},
+        {scalar::decode_iq4_xs, scalar::encode_iq4_xs, scalar::encode_iq4_xs_weighted}, kIQ4_XS),
+    row(DType::TQ1_0, {kernels::decode_tq1_0, kernels::encode_tq1_0}, {scalar::decode_tq1_0, scalar::encode_tq1_0},
+        kTernary),
+    row(DType::TQ2_0, {kernels::decode_tq2_0, kernels::encode_tq2_0}, {scalar::decode_tq2_0, scalar::encode_tq2_0},
+        kTernary),
+    row(DType::MXFP4, {kernels::decode_mxfp4, kernels::encode_mxfp4}, {scalar::decode_mxfp4, scalar::encode_mxfp4},
+        kMXFP4),
+    row(DType::NVFP4, {kernels::decode_nvfp4, kernels::encode_nvfp4}, {scalar::decode_nvfp4, scalar::encode_nvfp4},
+        kNVFP4),
+    row(DType::Q1_0, {kernels::decode_q1_0, kernels::encode_q1_0}, {scalar::decode_q1_0, scalar::encode_q1_0}, kQ1_0),
+    row(DType::Q2_0, {kernels::decode_q2_0, kernels::encode_q2_0}, {scalar::decode_q2_0, scalar::encode_q2_0},
+        kTernary),
 };
 
 }  // namespace

@@ -40,23 +40,58 @@ nlohmann::json read_json(const std::string& path) {
   return nlohmann::json::parse(file);
 }
 
-/// Encodes a dataset (where the type is made here) and decodes the reference's bytes with one set of kernels, and
-/// compares with the reference.
+std::vector<float> read_floats(const std::string& path) {
+  const std::vector<std::byte> bytes = read_file(path);
+  std::vector<float> numbers(bytes.size() / sizeof(float));
+  if (!numbers.empty()) std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(float));
+  return numbers;
+}
+
+/// An importance matrix laid beside a dataset: every row takes its first columns.
+struct Imatrix {
+  std::vector<float> of, row_mean_squares;
+
+  Imatrix(const std::string& file, const std::vector<float>& numbers, std::size_t columns) {
+    const std::vector<float> row = read_floats(kGolden + "ggml/" + file);
+    EXPECT_GE(row.size(), columns);
+    for (std::size_t at = 0; at < numbers.size(); at += columns) {
+      of.insert(of.end(), row.begin(), row.begin() + static_cast<std::ptrdiff_t>(columns));
+      RowSquares squares;
+      squares.add(numbers.data() + at, columns);
+      row_mean_squares.insert(row_mean_squares.end(), columns / 32, squares.mean());
+    }
+  }
+
+  Weights weights() const { return {of.data(), row_mean_squares.data()}; }
+};
+
+void expect_same(const std::vector<std::byte>& actual, const std::vector<std::byte>& expected) {
+  const auto differ = std::mismatch(actual.begin(), actual.end(), expected.begin()).first;
+  EXPECT_EQ(differ, actual.end()) << "first at byte " << differ - actual.begin();
+}
+
+/// Encodes a dataset (where the type is made here, with the weights that the reference had) and decodes the reference's
+/// bytes with one set of kernels, and compares with the reference.
 void compare(const nlohmann::json& entry, const Kernels& kernels) {
   const std::string name = entry.at("file");
   SCOPED_TRACE(name);
-  const std::vector<std::byte> source = read_file(kGolden + "ggml/" + entry.at("dataset").get<std::string>() + ".f32");
+  const std::vector<float> numbers = read_floats(kGolden + "ggml/" + entry.at("dataset").get<std::string>() + ".f32");
   const std::vector<std::byte> expected = read_file(kGolden + "ggml/" + name);
-  std::vector<float> numbers(source.size() / sizeof(float));
-  std::memcpy(numbers.data(), source.data(), source.size());
-  ASSERT_EQ(numbers.size(), entry.at("rows").get<std::size_t>() * entry.at("cols").get<std::size_t>());
+  const auto columns = entry.at("cols").get<std::size_t>();
+  ASSERT_EQ(numbers.size(), entry.at("rows").get<std::size_t>() * columns);
 
   // Rows that C leaves undefined are compared too: the codecs promise what the reference does on x86-64.
+  const bool weighted = entry.at("imatrix").is_string();
   if (kernels.encode != nullptr) {
     std::vector<std::byte> encoded(expected.size());
-    kernels.encode(numbers.data(), encoded.data(), numbers.size());
-    const auto differ = std::mismatch(encoded.begin(), encoded.end(), expected.begin()).first;
-    EXPECT_EQ(differ, encoded.end()) << "first at byte " << differ - encoded.begin();
+    if (weighted) {
+      ASSERT_NE(kernels.encode_weighted, nullptr);
+      const Imatrix imatrix(entry.at("imatrix"), numbers, columns);
+      kernels.encode_weighted(numbers.data(), imatrix.weights(), encoded.data(), numbers.size());
+    } else {
+      kernels.encode(numbers.data(), encoded.data(), numbers.size());
+    }
+    expect_same(encoded, expected);
   }
 
   std::vector<float> decoded(numbers.size());

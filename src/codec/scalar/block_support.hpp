@@ -1,4 +1,5 @@
-// What the scalar block codecs share: F16 scales in bytes, codes packed in bits, and C casts made well-defined.
+// What the scalar block codecs share: F16 scales in bytes, codes packed in bits, sums in order, and C casts made
+// well-defined.
 #pragma once
 
 #include "codec/scalar/floats.hpp"
@@ -38,6 +39,24 @@ inline float largest(std::span<const float> numbers) noexcept {
     }
   }
   return value;
+}
+
+/// The sum of the squares, in order.
+inline float sum_of_squares(std::span<const float> numbers) noexcept {
+  float sum = 0;
+  for (const float number : numbers) sum += number * number;
+  return sum;
+}
+
+/// What each number of a group weighs when an importance matrix is given: its importance times the root of its square
+/// and a mean square, so that small numbers count too. Returns the sum.
+inline float weigh(std::span<const float> x, const float* importance, float mean_square, float* weights) noexcept {
+  float sum = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    weights[i] = importance[i] * std::sqrt(mean_square + x[i] * x[i]);
+    sum += weights[i];
+  }
+  return sum;
 }
 
 /// Stores a scale as F16.

@@ -70,6 +70,17 @@ float fit_group(std::span<const float> x) noexcept {
   return fit_scale(x, weights);
 }
 
+float fit_group(std::span<const float> x, const float* importance, float mean_square) noexcept {
+  float weights[kGroup];
+  weigh(x, importance, mean_square, weights);
+  return fit_scale(x, weights);
+}
+
+/// Twice the mean of the squares of a block. The factor comes last, as in ggml: it matters where the sum overflows.
+float double_mean_square(std::span<const float> block) noexcept {
+  return sum_of_squares(block) * (2.0F / static_cast<float>(block.size()));
+}
+
 /// Stores the 16 bytes of a group's codes.
 void store_codes(const float* x, float scale, std::byte* dst) noexcept {
   const float inverse = scale != 0 ? 1 / scale : 0;
@@ -90,9 +101,29 @@ void load_values(const std::byte* src, float scale, float* x) noexcept {
 constexpr BitPlace low_bits(std::size_t g) noexcept { return {4 + g / 2, g % 2 * 4}; }
 constexpr BitPlace high_bits(std::size_t g) noexcept { return {2 + g / 4, g % 4 * 2}; }
 
-void encode_iq4_xs_block(const float* x, std::byte* dst) noexcept {
-  std::array<float, kGroups> fits;
+using Fits = std::array<float, kGroups>;
+
+Fits fit_groups(const float* x) noexcept {
+  Fits fits;
   for (std::size_t g = 0; g < kGroups; ++g) fits[g] = fit_group({x + g * kGroup, kGroup});
+  return fits;
+}
+
+Fits fit_groups(const float* x, const float* importance) noexcept {
+  const float mean_square = double_mean_square({x, kIq4XsBlock});
+  Fits fits;
+  for (std::size_t g = 0; g < kGroups; ++g) {
+    fits[g] = fit_group({x + g * kGroup, kGroup}, importance + g * kGroup, mean_square);
+  }
+  return fits;
+}
+
+void store_iq4_nl_block(const float* x, float scale, std::byte* dst) noexcept {
+  store_scale(scale, dst);
+  store_codes(x, scale, dst + 2);  // by the exact scale, not the F16 that is stored
+}
+
+void store_iq4_xs_block(const float* x, const Fits& fits, std::byte* dst) noexcept {
   std::memset(dst, 0, kIq4XsBytes);
   const float d = -largest(fits) / 32;
   const float inverse = d != 0 ? 1 / d : 0;
@@ -128,14 +159,27 @@ void decode_iq4_xs(const std::byte* src, float* dst, std::size_t n) noexcept {
 
 void encode_iq4_nl(const float* src, std::byte* dst, std::size_t n) noexcept {
   for (; n != 0; n -= kIq4NlBlock, src += kIq4NlBlock, dst += kIq4NlBytes) {
-    const float scale = fit_group({src, kIq4NlBlock});
-    store_scale(scale, dst);
-    store_codes(src, scale, dst + 2);  // by the exact scale, not the F16 that is stored
+    store_iq4_nl_block(src, fit_group({src, kIq4NlBlock}), dst);
   }
 }
 
 void encode_iq4_xs(const float* src, std::byte* dst, std::size_t n) noexcept {
-  for (; n != 0; n -= kIq4XsBlock, src += kIq4XsBlock, dst += kIq4XsBytes) encode_iq4_xs_block(src, dst);
+  for (; n != 0; n -= kIq4XsBlock, src += kIq4XsBlock, dst += kIq4XsBytes) {
+    store_iq4_xs_block(src, fit_groups(src), dst);
+  }
+}
+
+void encode_iq4_nl_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept {
+  for (; n != 0; n -= kIq4NlBlock, src += kIq4NlBlock, weights.of += kIq4NlBlock, dst += kIq4NlBytes) {
+    const std::span block(src, kIq4NlBlock);
+    store_iq4_nl_block(src, fit_group(block, weights.of, double_mean_square(block)), dst);
+  }
+}
+
+void encode_iq4_xs_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept {
+  for (; n != 0; n -= kIq4XsBlock, src += kIq4XsBlock, weights.of += kIq4XsBlock, dst += kIq4XsBytes) {
+    store_iq4_xs_block(src, fit_groups(src, weights.of), dst);
+  }
 }
 
 }  // namespace headrace::codec::scalar

@@ -20,12 +20,14 @@
 //    +----+-------------------+----------------------------+-----------------------------------------+
 //    x[i] = (d · (scale[g] − 32)) · value[q[i]], g = i / 32; scale in 0 … 63
 //
-// Source: ggml-quants.c, quantize_row_iq4_nl_impl as quantize_iq4_nl and quantize_iq4_xs call it when no imatrix is
-// given (with 7 tries to either side), best_index_int8, dequantize_row_iq4_nl and dequantize_row_iq4_xs.
+// Source: ggml-quants.c, quantize_row_iq4_nl_impl as quantize_iq4_nl and quantize_iq4_xs call it, with and without
+// an imatrix (and with 7 tries to either side), best_index_int8, dequantize_row_iq4_nl and dequantize_row_iq4_xs.
 //
 // Bytes need no alignment; `n` is a whole number of blocks. NaN and infinity give the bytes that ggml gives on x86-64.
 // Thread-safety: pure functions. Results rely on rounding to nearest even with denormals kept (base/fpu.hpp).
 #pragma once
+
+#include "codec/kernel.hpp"
 
 #include <cstddef>
 
@@ -40,5 +42,7 @@ void decode_iq4_nl(const std::byte* src, float* dst, std::size_t n) noexcept;
 void decode_iq4_xs(const std::byte* src, float* dst, std::size_t n) noexcept;
 void encode_iq4_nl(const float* src, std::byte* dst, std::size_t n) noexcept;
 void encode_iq4_xs(const float* src, std::byte* dst, std::size_t n) noexcept;
+void encode_iq4_nl_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
+void encode_iq4_xs_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
 
 }  // namespace headrace::codec::scalar

@@ -1,6 +1,6 @@
 #include "codec/scalar/k_quants.hpp"
 
-#include "codec/scalar/block_support.hpp"
+#include "codec/scalar/k_blocks.hpp"
 #include "codec/scalar/scale_search.hpp"
 
 #include <algorithm>
@@ -11,23 +11,6 @@
 
 namespace headrace::codec::scalar {
 namespace {
-
-using Codes = std::array<std::uint8_t, kSuperBlock>;
-
-// Where the bits of code i lie, from the start of the field they are in.
-
-/// Two bits of Q2_K and Q3_K, and the upper two of Q6_K.
-constexpr BitPlace pair_of_bits(std::size_t i) noexcept { return {i / 128 * 32 + i % 32, i % 128 / 32 * 2}; }
-/// Four bits of Q4_K and Q5_K.
-constexpr BitPlace nibble(std::size_t i) noexcept { return {i / 64 * 32 + i % 32, i / 32 % 2 * 4}; }
-/// The lower four bits of Q6_K.
-constexpr BitPlace wide_nibble(std::size_t i) noexcept { return {i / 128 * 64 + i % 64, i % 128 / 64 * 4}; }
-/// The highest bit of Q3_K and Q5_K.
-constexpr BitPlace high_bit(std::size_t i) noexcept { return {i % 32, i / 32}; }
-
-std::span<const float> group_of(const float* x, std::size_t group, std::size_t size) noexcept {
-  return {x + group * size, size};
-}
 
 /// The largest that is above zero, or zero.
 template <std::size_t N>
@@ -49,23 +32,6 @@ struct Fits {
     mins[group] = fit.min;
   }
 };
-
-/// Codes of a group once its scale and offset are what the block can hold. Where the scale has become zero the codes of
-/// the search stay.
-void requantise(std::span<const float> x, float scale, float min, std::int32_t top, std::uint8_t* codes) noexcept {
-  if (scale == 0) return;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    codes[i] = static_cast<std::uint8_t>(std::clamp(nearest((x[i] + min) / scale), 0, top));
-  }
-}
-
-/// The same without an offset; codes are 0 … 2·half − 1.
-void requantise_signed(std::span<const float> x, float scale, std::int32_t half, std::uint8_t* codes) noexcept {
-  if (scale == 0) return;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    codes[i] = static_cast<std::uint8_t>(std::clamp(nearest(x[i] / scale), -half, half - 1) + half);
-  }
-}
 
 // Q2_K
 
@@ -94,13 +60,7 @@ void encode_q2_k_block(const float* x, std::byte* dst) noexcept {
   }
   std::memset(dst, 0, kQ2KBytes);
   store_q2_k_scales(fits, dst);
-  const float d = load_scale(dst + 80), dmin = load_scale(dst + 82);
-  for (std::size_t g = 0; g < 16; ++g) {
-    const float scale = d * static_cast<float>(get_bits(dst, {g, 0}, 15));
-    const float min = dmin * static_cast<float>(get_bits(dst, {g, 4}, 15));
-    requantise(group_of(x, g, 16), scale, min, kQ2KSearch.top, codes.data() + g * 16);
-  }
-  for (std::size_t i = 0; i < kSuperBlock; ++i) put_bits(dst + 16, pair_of_bits(i), codes[i]);
+  finish_q2_k(x, codes, dst);
 }
 
 void decode_q2_k_block(const std::byte* src, float* x) noexcept {
@@ -115,19 +75,6 @@ void decode_q2_k_block(const std::byte* src, float* x) noexcept {
 }
 
 // Q3_K and Q6_K
-
-/// Scale g of Q3_K without its bias.
-std::int32_t q3_k_scale(const std::byte* scales, std::size_t g) noexcept {
-  const std::uint32_t low = get_bits(scales, {g % 8, g / 8 * 4}, 15);
-  const std::uint32_t high = get_bits(scales, {8 + g % 4, g / 4 * 2}, 3);
-  return static_cast<std::int32_t>(low | high << 4) - 32;
-}
-
-void store_q3_k_scale(std::int32_t scale, std::byte* scales, std::size_t g) noexcept {
-  const std::uint32_t biased = static_cast<std::uint32_t>(scale + 32);
-  put_bits(scales, {g % 8, g / 8 * 4}, biased & 15);
-  put_bits(scales, {8 + g % 4, g / 4 * 2}, biased >> 4);
-}
 
 void encode_q3_k_block(const float* x, std::byte* dst) noexcept {
   Codes codes;
@@ -144,15 +91,7 @@ void encode_q3_k_block(const float* x, std::byte* dst) noexcept {
     }
     store_scale(1 / inverse, dst + 108);
   }
-  const float d = load_scale(dst + 108);
-  for (std::size_t g = 0; g < 16; ++g) {
-    const float scale = d * static_cast<float>(q3_k_scale(dst + 96, g));
-    requantise_signed(group_of(x, g, 16), scale, 4, codes.data() + g * 16);
-  }
-  for (std::size_t i = 0; i < kSuperBlock; ++i) {
-    put_bits(dst, high_bit(i), codes[i] >> 2U);
-    put_bits(dst + 32, pair_of_bits(i), codes[i] & 3U);
-  }
+  finish_q3_k(x, codes, dst);
 }
 
 void decode_q3_k_block(const std::byte* src, float* x) noexcept {
@@ -166,14 +105,12 @@ void decode_q3_k_block(const std::byte* src, float* x) noexcept {
   }
 }
 
-void encode_q6_k_block(const float* x, std::byte* dst) noexcept {
+/// With an importance matrix the importance itself is the weight.
+void encode_q6_k_block(const float* x, const float* weights, std::byte* dst) noexcept {
   Codes codes;
   std::array<float, 16> fits;
   for (std::size_t g = 0; g < 16; ++g) {
-    const std::span<const float> group = group_of(x, g, 16);
-    float weights[16];
-    for (std::size_t i = 0; i < 16; ++i) weights[i] = group[i] * group[i];
-    fits[g] = search_scale(group, weights, 32, codes.data() + g * 16);
+    fits[g] = search_scale(group_of(x, g, 16), weights + g * 16, 32, codes.data() + g * 16);
   }
 
   std::memset(dst, 0, kQ6KBytes);
@@ -193,6 +130,13 @@ void encode_q6_k_block(const float* x, std::byte* dst) noexcept {
   }
 }
 
+/// Without one each number weighs its square.
+void encode_q6_k_block(const float* x, std::byte* dst) noexcept {
+  std::array<float, kSuperBlock> weights;
+  for (std::size_t i = 0; i < kSuperBlock; ++i) weights[i] = x[i] * x[i];
+  encode_q6_k_block(x, weights.data(), dst);
+}
+
 void decode_q6_k_block(const std::byte* src, float* x) noexcept {
   const float d = load_scale(src + 208);
   for (std::size_t g = 0; g < 16; ++g) {
@@ -209,29 +153,6 @@ void decode_q6_k_block(const std::byte* src, float* x) noexcept {
 constexpr AffineSearch kQ4KSearch{15, -1.0F, 0.1F, 20, false};
 constexpr AffineSearch kQ5KSearch{31, -0.5F, 0.1F, 15, false};
 
-struct ScaleAndMin {
-  std::uint32_t scale, min;
-};
-
-/// Scale and offset of group g from the 12 bytes that hold them all.
-ScaleAndMin load_six_bits(const std::byte* src, std::size_t g) noexcept {
-  if (g < 4) return {get_bits(src, {g, 0}, 63), get_bits(src, {g + 4, 0}, 63)};
-  return {get_bits(src, {g + 4, 0}, 15) | get_bits(src, {g - 4, 6}, 3) << 4,
-          get_bits(src, {g + 4, 4}, 15) | get_bits(src, {g, 6}, 3) << 4};
-}
-
-void store_six_bits(ScaleAndMin of, std::byte* dst, std::size_t g) noexcept {
-  if (g < 4) {
-    put_bits(dst, {g, 0}, of.scale);
-    put_bits(dst, {g + 4, 0}, of.min);
-    return;
-  }
-  put_bits(dst, {g + 4, 0}, of.scale & 15);
-  put_bits(dst, {g + 4, 4}, of.min & 15);
-  put_bits(dst, {g - 4, 6}, of.scale >> 4);
-  put_bits(dst, {g, 6}, of.min >> 4);
-}
-
 /// An integer of 0 … 63 from the low byte of the nearest one, which is not the same for NaN.
 std::uint32_t six_bits(float number) noexcept {
   return std::min(static_cast<std::uint32_t>(nearest(number)) & 0xFF, 63U);
@@ -239,9 +160,7 @@ std::uint32_t six_bits(float number) noexcept {
 
 /// Each number weighs its magnitude plus the group's root mean square, so that small ones count too.
 void mean_weights(std::span<const float> x, float* weights) noexcept {
-  float squares = 0;
-  for (const float number : x) squares += number * number;
-  const float mean = std::sqrt(squares / 32);
+  const float mean = std::sqrt(sum_of_squares(x) / 32);
   for (std::size_t i = 0; i < x.size(); ++i) weights[i] = mean + std::fabs(x[i]);
 }
 
@@ -271,17 +190,14 @@ void encode_q4_k_block(const float* x, std::byte* dst) noexcept {
   Codes codes;
   std::memset(dst, 0, kQ4KBytes);
   encode_eight_groups(x, kQ4KSearch, dst, codes);
-  for (std::size_t i = 0; i < kSuperBlock; ++i) put_bits(dst + 16, nibble(i), codes[i]);
+  store_q4_k_codes(codes, dst);
 }
 
 void encode_q5_k_block(const float* x, std::byte* dst) noexcept {
   Codes codes;
   std::memset(dst, 0, kQ5KBytes);
   encode_eight_groups(x, kQ5KSearch, dst, codes);
-  for (std::size_t i = 0; i < kSuperBlock; ++i) {
-    put_bits(dst + 16, high_bit(i), codes[i] >> 4U);
-    put_bits(dst + 48, nibble(i), codes[i] & 15U);
-  }
+  store_q5_k_codes(codes, dst);
 }
 
 /// Decodes a block whose first 16 bytes are those of Q4_K; `code` gives the code of number i.
@@ -337,6 +253,12 @@ void encode_q5_k(const float* src, std::byte* dst, std::size_t n) noexcept {
 }
 void encode_q6_k(const float* src, std::byte* dst, std::size_t n) noexcept {
   for (; n != 0; n -= kSuperBlock, src += kSuperBlock, dst += kQ6KBytes) encode_q6_k_block(src, dst);
+}
+
+void encode_q6_k_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept {
+  for (; n != 0; n -= kSuperBlock, src += kSuperBlock, weights.of += kSuperBlock, dst += kQ6KBytes) {
+    encode_q6_k_block(src, weights.of, dst);
+  }
 }
 
 }  // namespace headrace::codec::scalar

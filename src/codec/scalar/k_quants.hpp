@@ -51,12 +51,14 @@
 //    x[i] = (d · scale[g]) · (q[i] − 32), g = i / 16; scale in −128 … 127, q in 0 … 63
 //
 // Source: ggml-quants.c, quantize_row_{q2_K,q3_K,q4_K,q5_K,q6_K}_ref, which quantize_q2_K … call when no imatrix is
-// given, and their dequantize_row counterparts.
+// given, quantize_row_{q2_K,q3_K,q4_K,q5_K,q6_K}_impl, which they call with one, and their dequantize_row counterparts.
 //
 // Bytes need no alignment; `n` is a multiple of 256. NaN and infinity give the bytes that ggml gives on x86-64, but for
 // codes where one sum meets two NaN of different payloads: which of them stays is up to the compiler, in ggml too.
 // Thread-safety: pure functions. Results rely on rounding to nearest even with denormals kept (base/fpu.hpp).
 #pragma once
+
+#include "codec/kernel.hpp"
 
 #include <cstddef>
 
@@ -80,5 +82,11 @@ void encode_q3_k(const float* src, std::byte* dst, std::size_t n) noexcept;
 void encode_q4_k(const float* src, std::byte* dst, std::size_t n) noexcept;
 void encode_q5_k(const float* src, std::byte* dst, std::size_t n) noexcept;
 void encode_q6_k(const float* src, std::byte* dst, std::size_t n) noexcept;
+
+void encode_q2_k_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
+void encode_q3_k_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
+void encode_q4_k_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
+void encode_q5_k_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
+void encode_q6_k_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
 
 }  // namespace headrace::codec::scalar

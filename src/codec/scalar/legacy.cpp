@@ -1,6 +1,7 @@
 #include "codec/scalar/legacy.hpp"
 
 #include "codec/scalar/block_support.hpp"
+#include "codec/scalar/scale_search.hpp"
 
 #include <cmath>
 #include <limits>
@@ -12,7 +13,7 @@ namespace {
 constexpr std::size_t kHalf = kLegacyBlock / 2;
 
 /// Truncates, keeps the low byte as a signed number, and takes that or `top`, whichever is less; as a byte.
-std::uint32_t code_up_to(std::int32_t top, float number) noexcept {
+std::uint8_t code_up_to(std::int32_t top, float number) noexcept {
   const auto low = static_cast<std::int8_t>(truncate(number) & 0xFF);
   return static_cast<std::uint8_t>(low < top ? low : top);
 }
@@ -36,14 +37,14 @@ Ends ends_of(const float* x) noexcept {
 
 /// A code may reach past its four bits when numbers are NaN or infinite, and then ends up in its neighbour's, as in
 /// ggml.
-void store_nibbles(const std::uint32_t* codes, std::byte* dst) noexcept {
-  for (std::size_t j = 0; j < kHalf; ++j) dst[j] = static_cast<std::byte>((codes[j] | codes[j + kHalf] << 4) & 0xFF);
+void store_nibbles(const std::uint8_t* codes, std::byte* dst) noexcept {
+  for (std::size_t j = 0; j < kHalf; ++j) dst[j] = static_cast<std::byte>((codes[j] | codes[j + kHalf] << 4U) & 0xFF);
 }
 
 /// The fifth bits in four bytes, then the other four bits of each code.
-void store_five_bits(const std::uint32_t* codes, std::byte* dst) noexcept {
+void store_five_bits(const std::uint8_t* codes, std::byte* dst) noexcept {
   std::uint32_t fifth = 0;
-  for (std::size_t i = 0; i < kLegacyBlock; ++i) fifth |= (codes[i] >> 4 & 1) << i;
+  for (std::size_t i = 0; i < kLegacyBlock; ++i) fifth |= (codes[i] >> 4 & 1U) << i;
   std::memcpy(dst, &fifth, sizeof fifth);
   for (std::size_t j = 0; j < kHalf; ++j) {
     dst[4 + j] = static_cast<std::byte>((codes[j] & 15) | (codes[j + kHalf] & 15) << 4);
@@ -83,7 +84,7 @@ void encode_q4_0_block(const float* x, std::byte* dst) noexcept {
   const float d = largest(x) / -8;
   const float inverse = inverse_of(d);
   store_scale(d, dst);
-  std::uint32_t codes[kLegacyBlock];
+  std::uint8_t codes[kLegacyBlock];
   for (std::size_t i = 0; i < kLegacyBlock; ++i) codes[i] = code_up_to(15, x[i] * inverse + 8.5F);
   store_nibbles(codes, dst + 2);
 }
@@ -92,7 +93,7 @@ void encode_q5_0_block(const float* x, std::byte* dst) noexcept {
   const float d = largest(x) / -16;
   const float inverse = inverse_of(d);
   store_scale(d, dst);
-  std::uint32_t codes[kLegacyBlock];
+  std::uint8_t codes[kLegacyBlock];
   for (std::size_t i = 0; i < kLegacyBlock; ++i) codes[i] = code_up_to(31, x[i] * inverse + 16.5F);
   store_five_bits(codes, dst + 2);
 }
@@ -103,7 +104,7 @@ void encode_q4_1_block(const float* x, std::byte* dst) noexcept {
   const float inverse = inverse_of(d);
   store_scale(d, dst);
   store_scale(ends.low, dst + 2);
-  std::uint32_t codes[kLegacyBlock];
+  std::uint8_t codes[kLegacyBlock];
   for (std::size_t i = 0; i < kLegacyBlock; ++i) codes[i] = code_up_to(15, (x[i] - ends.low) * inverse + 0.5F);
   store_nibbles(codes, dst + 4);
 }
@@ -114,12 +115,44 @@ void encode_q5_1_block(const float* x, std::byte* dst) noexcept {
   const float inverse = inverse_of(d);
   store_scale(d, dst);
   store_scale(ends.low, dst + 2);
-  std::uint32_t codes[kLegacyBlock];
+  std::uint8_t codes[kLegacyBlock];
   for (std::size_t i = 0; i < kLegacyBlock; ++i) {
     // No upper end here, unlike the others: a number is at most 31 steps above the lowest.
-    codes[i] = static_cast<std::uint32_t>(truncate((x[i] - ends.low) * inverse + 0.5F)) & 0xFF;
+    codes[i] = static_cast<std::uint8_t>(truncate((x[i] - ends.low) * inverse + 0.5F) & 0xFF);
   }
   store_five_bits(codes, dst + 4);
+}
+
+constexpr AffineSearch kQ4_1Search{15, -0.9F, 0.05F, 36, false};
+constexpr AffineSearch kQ5_1Search{31, -0.9F, 0.05F, 36, false};
+
+/// Finds the codes of a block, 0 … 2·half − 1, and stores its scale.
+void fit_scale(const float* x, Weights weights, std::int32_t half, std::byte* dst, std::uint8_t* codes) noexcept {
+  const std::span block(x, kLegacyBlock);
+  float weight[kLegacyBlock];
+  weigh(block, weights.of, *weights.row_mean_squares, weight);
+  store_scale(search_scale(block, weight, half, codes), dst);
+}
+
+/// Finds the codes of a block, and stores its scale and its offset.
+void fit_line(const float* x, Weights weights, const AffineSearch& search, std::byte* dst,
+              std::uint8_t* codes) noexcept {
+  const std::span block(x, kLegacyBlock);
+  float weight[kLegacyBlock];
+  weigh(block, weights.of, *weights.row_mean_squares, weight);
+  const AffineFit fit = search_scale_and_min(block, weight, search, codes);
+  store_scale(fit.scale, dst);
+  store_scale(-fit.min, dst + 2);
+}
+
+/// Gives `encode` each block with the weights that belong to it.
+template <typename EncodeBlock>
+void for_each_block(const float* src, Weights weights, std::size_t n, EncodeBlock encode) noexcept {
+  for (; n != 0; n -= kLegacyBlock, src += kLegacyBlock) {
+    encode(src, weights);
+    weights.of += kLegacyBlock;
+    ++weights.row_mean_squares;
+  }
 }
 
 }  // namespace
@@ -189,6 +222,42 @@ void encode_q5_0(const float* src, std::byte* dst, std::size_t n) noexcept {
 
 void encode_q5_1(const float* src, std::byte* dst, std::size_t n) noexcept {
   for (; n != 0; n -= kLegacyBlock, src += kLegacyBlock, dst += kQ5_1Bytes) encode_q5_1_block(src, dst);
+}
+
+void encode_q4_0_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept {
+  for_each_block(src, weights, n, [&dst](const float* x, Weights at) {
+    std::uint8_t codes[kLegacyBlock];
+    fit_scale(x, at, 8, dst, codes);
+    store_nibbles(codes, dst + 2);
+    dst += kQ4_0Bytes;
+  });
+}
+
+void encode_q4_1_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept {
+  for_each_block(src, weights, n, [&dst](const float* x, Weights at) {
+    std::uint8_t codes[kLegacyBlock];
+    fit_line(x, at, kQ4_1Search, dst, codes);
+    store_nibbles(codes, dst + 4);
+    dst += kQ4_1Bytes;
+  });
+}
+
+void encode_q5_0_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept {
+  for_each_block(src, weights, n, [&dst](const float* x, Weights at) {
+    std::uint8_t codes[kLegacyBlock];
+    fit_scale(x, at, 16, dst, codes);
+    store_five_bits(codes, dst + 2);
+    dst += kQ5_0Bytes;
+  });
+}
+
+void encode_q5_1_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept {
+  for_each_block(src, weights, n, [&dst](const float* x, Weights at) {
+    std::uint8_t codes[kLegacyBlock];
+    fit_line(x, at, kQ5_1Search, dst, codes);
+    store_five_bits(codes, dst + 4);
+    dst += kQ5_1Bytes;
+  });
 }
 
 }  // namespace headrace::codec::scalar

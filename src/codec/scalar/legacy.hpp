@@ -33,11 +33,17 @@
 //    +----+----+-----------------+-------------------------------------------+
 //    x[i] = q[i] · d + m, q in 0 … 31
 //
-// Source: ggml-quants.c, quantize_row_{q8_0,q4_0,q4_1,q5_0,q5_1}_ref and their dequantize_row counterparts.
+// Source: ggml-quants.c, quantize_row_{q8_0,q4_0,q4_1,q5_0,q5_1}_ref and their dequantize_row counterparts, and with
+// weights quantize_row_{q4_0,q4_1,q5_0,q5_1}_impl: these fit the scale, and need the mean square of the whole row.
 //
-// Bytes need no alignment; `n` is a multiple of 32. NaN and infinity give the bytes that ggml gives on x86-64.
+// Bytes need no alignment; `n` is a multiple of 32. NaN and infinity give the bytes that ggml gives on x86-64, but for
+// the sign of a NaN scale in a row with weights and NaN of both signs: which of these its mean square keeps is up to
+// the compiler there.
+//
 // Thread-safety: pure functions. Results rely on rounding to nearest even with denormals kept (base/fpu.hpp).
 #pragma once
+
+#include "codec/kernel.hpp"
 
 #include <cstddef>
 
@@ -61,6 +67,11 @@ void encode_q4_0(const float* src, std::byte* dst, std::size_t n) noexcept;
 void encode_q4_1(const float* src, std::byte* dst, std::size_t n) noexcept;
 void encode_q5_0(const float* src, std::byte* dst, std::size_t n) noexcept;
 void encode_q5_1(const float* src, std::byte* dst, std::size_t n) noexcept;
+
+void encode_q4_0_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
+void encode_q4_1_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
+void encode_q5_0_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
+void encode_q5_1_weighted(const float* src, Weights weights, std::byte* dst, std::size_t n) noexcept;
 
 /// The number of a block with the largest magnitude; of several the first. NaN is passed over; 0 when there is no
 /// other.

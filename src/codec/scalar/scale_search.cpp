@@ -63,15 +63,69 @@ bool improve(std::span<const float> x, std::int32_t half, Levels& levels, Sums& 
   return moved;
 }
 
+/// The code of a number that is so many steps above zero. One below zero gets a negative code.
+std::int32_t code_up_to(std::int32_t top, float steps) noexcept { return std::min(nearest(steps), top); }
+
+/// The inverse of the scale, of nine, at which codes of 0 … top leave the least weighted squared error.
+float best_inverse(std::span<const float> x, const float* weights, float most, std::int32_t top) noexcept {
+  float best = static_cast<float>(top) / most;
+  const float plain = 1 / best;
+  float best_error = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    // Here alone a code is cut to its byte, and not held to `top`, as ggml does it.
+    const auto code = static_cast<std::uint8_t>(nearest(best * x[i]));
+    const float difference = x[i] - plain * static_cast<float>(code);
+    best_error += weights[i] * difference * difference;
+  }
+  for (std::int32_t tenths = -4; tenths <= 4; ++tenths) {
+    if (tenths == 0) continue;
+    const float inverse = (0.1F * static_cast<float>(tenths) + static_cast<float>(top)) / most;
+    const float scale = 1 / inverse;
+    float error = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const float difference = x[i] - scale * static_cast<float>(code_up_to(top, inverse * x[i]));
+      error += weights[i] * difference * difference;
+    }
+    if (error < best_error) {
+      best_error = error;
+      best = inverse;
+    }
+  }
+  return best;
+}
+
+/// Visits each number once and moves its code where the others' best scale would put it, if the fit gains. Returns
+/// whether any moved.
+bool improve_positive(std::span<const float> x, const float* weights, std::int32_t top, std::uint8_t* codes,
+                      Sums& sums) noexcept {
+  bool moved = false;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const float code = static_cast<float>(codes[i]);
+    Sums others;
+    others.xl = sums.xl - weights[i] * x[i] * code;
+    others.ll = sums.ll - weights[i] * code * code;
+    if (!(others.xl > 0 && others.ll > 0)) continue;
+    const std::int32_t better = code_up_to(top, x[i] * others.ll / others.xl);
+    if (better == codes[i]) continue;
+    others.add(weights[i], x[i], static_cast<float>(better));
+    if (others.xl * others.xl * sums.ll > sums.xl * sums.xl * others.ll) {
+      codes[i] = static_cast<std::uint8_t>(better);
+      sums = others;
+      moved = true;
+    }
+  }
+  return moved;
+}
+
 /// The ends of a group and its weighted sums, none of which depends on the scale tried.
 struct Group {
   float min, max;
-  float weight = 0, x = 0;
+  float weight, x;
 };
 
 Group measure(std::span<const float> x, const float* weights) noexcept {
-  Group group{x[0], x[0]};
-  for (std::size_t i = 0; i < x.size(); ++i) {
+  Group group{x[0], x[0], weights[0], weights[0] * x[0]};
+  for (std::size_t i = 1; i < x.size(); ++i) {
     if (x[i] < group.min) group.min = x[i];
     if (x[i] > group.max) group.max = x[i];
     group.weight += weights[i];
@@ -161,6 +215,25 @@ float descend_scale(std::span<const float> x, std::int32_t half, std::uint8_t* c
   }
   for (int round = 0; round < 5 && improve(x, half, levels, sums);) ++round;
   for (std::size_t i = 0; i < x.size(); ++i) codes[i] = static_cast<std::uint8_t>(levels[i] + half);
+  return sums.ll > 0 ? sums.xl / sums.ll : 0;
+}
+
+float search_positive_scale(std::span<const float> x, const float* weights, std::int32_t top,
+                            std::uint8_t* codes) noexcept {
+  float most = 0;
+  for (const float number : x) most = most > number ? most : number;  // in this form the number after NaN replaces it
+  if (most < kTiny) {
+    std::fill_n(codes, x.size(), std::uint8_t{0});
+    return 0;
+  }
+  const float inverse = best_inverse(x, weights, most, top);
+  Sums sums;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const std::int32_t code = code_up_to(top, inverse * x[i]);
+    codes[i] = static_cast<std::uint8_t>(code);
+    sums.add(weights[i], x[i], static_cast<float>(code));  // by the whole code, whatever its byte says
+  }
+  for (int round = 0; round < 5 && improve_positive(x, weights, top, codes, sums);) ++round;
   return sums.ll > 0 ? sums.xl / sums.ll : 0;
 }
 

@@ -2,9 +2,10 @@
 //
 // They try scales near the plain one, measure each by a weighted sum over the group, and keep the best. Sums run in
 // order and in float32, as in ggml: another order would give other bytes. Codes are those of the chosen scale.
-// `x` holds 16 or 32 numbers; weights are one a number, not negative where the numbers are finite.
+// `x` holds 8, 16 or 32 numbers; weights are one a number, not negative where the numbers are finite. They may all be
+// zero: then nothing is known to be better than the first scale tried, or the scale is zero.
 //
-// Source: ggml-quants.c, make_qx_quants, make_q3_quants, make_qkx2_quants.
+// Source: ggml-quants.c, make_qx_quants, make_q3_quants, make_qp_quants, make_qkx2_quants, make_qkx3_quants.
 //
 // Thread-safety: pure functions.
 #pragma once
@@ -30,6 +31,13 @@ float search_scale(std::span<const float> x, const float* weights, std::int32_t 
 /// All codes are 0, and so is the scale, when the numbers are tiny.
 float descend_scale(std::span<const float> x, std::int32_t half, std::uint8_t* codes) noexcept;
 
+/// x[i] ≈ scale · codes[i], for numbers that should not be negative, codes in 0 … top. Takes the best of nine scales
+/// that give the largest number the code `top`, or nearly, then changes one code at a time while that helps
+/// (make_qp_quants). All codes are 0, and so is the scale, when no number is above a tiny one. A negative number has
+/// its code modulo 256, as in ggml.
+float search_positive_scale(std::span<const float> x, const float* weights, std::int32_t top,
+                            std::uint8_t* codes) noexcept;
+
 /// Which scales a search with an offset tries: the steps of (max − min) / (top + first + step · k), k in 0 … last,
 /// where min is the best offset so far.
 struct AffineSearch {
@@ -43,7 +51,7 @@ struct AffineFit {
   float scale, min;  ///< min is subtracted, and not negative where the numbers are finite
 };
 
-/// x[i] ≈ scale · codes[i] − min (make_qkx2_quants).
+/// x[i] ≈ scale · codes[i] − min (make_qkx2_quants, and make_qkx3_quants, which is the same when it is given weights).
 AffineFit search_scale_and_min(std::span<const float> x, const float* weights, const AffineSearch& search,
                                std::uint8_t* codes) noexcept;
 

@@ -145,6 +145,31 @@ struct F8E5M2 {
   }
 };
 
+/// FNUZ: no infinity, no −0; the code that would be −0 is NaN, and so becomes all that is too large.
+template <int kMantissa, int kBias>
+struct F8Fnuz {
+  template <class DI>
+  static HWY_INLINE hn::Vec<DI> Narrow(DI di, hn::Vec<DI> bits) {
+    const auto magnitude = Magnitude(di, bits);
+    const auto nan = hn::Set(di, 0x80);
+    const auto code = NarrowMagnitude<kMantissa, kBias>(di, magnitude);
+    const auto fits = hn::And(hn::Lt(code, nan), hn::Lt(magnitude, hn::Set(di, 0x7F800000)));
+    const auto sign = hn::IfThenElseZero(hn::Gt(code, hn::Zero(di)), SignBit<24>(di, bits));
+    return hn::IfThenElse(fits, hn::Or(code, sign), nan);
+  }
+
+  template <class DI>
+  static HWY_INLINE hn::Vec<DI> Widen(DI di, hn::Vec<DI> code) {
+    const auto magnitude = hn::And(code, hn::Set(di, 0x7F));
+    const auto sign = hn::ShiftLeft<24>(hn::Sub(code, magnitude));
+    const auto bits = hn::Or(WidenMagnitude<kMantissa, kBias>(di, magnitude), sign);
+    const auto nan = hn::Set(di, static_cast<int32_t>(0xFFC00000U));
+    return hn::IfThenElse(hn::Eq(code, hn::Set(di, 0x80)), nan, bits);
+  }
+};
+using F8E4M3Fnuz = F8Fnuz<3, 8>;
+using F8E5M2Fnuz = F8Fnuz<2, 16>;
+
 }  // namespace headrace::codec::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "codec/scalar/floats.hpp"
+#include "codec/scalar/small_floats.hpp"
 
 // Highway compiles the rest of this file once for each instruction set.
 #undef HWY_TARGET_INCLUDE
@@ -76,6 +77,12 @@ void DecodeF8E4M3(const std::byte* src, float* dst, std::size_t n) {
 void DecodeF8E5M2(const std::byte* src, float* dst, std::size_t n) {
   DecodeRun<F8E5M2, std::uint8_t>(src, dst, n, scalar::decode_f8_e5m2);
 }
+void DecodeF8E4M3Fnuz(const std::byte* src, float* dst, std::size_t n) {
+  DecodeRun<F8E4M3Fnuz, std::uint8_t>(src, dst, n, scalar::decode_f8_e4m3fnuz);
+}
+void DecodeF8E5M2Fnuz(const std::byte* src, float* dst, std::size_t n) {
+  DecodeRun<F8E5M2Fnuz, std::uint8_t>(src, dst, n, scalar::decode_f8_e5m2fnuz);
+}
 
 void EncodeF16(const float* src, std::byte* dst, std::size_t n) {
   EncodeRun<F16, std::uint16_t>(src, dst, n, scalar::encode_f16);
@@ -88,6 +95,12 @@ void EncodeF8E4M3(const float* src, std::byte* dst, std::size_t n) {
 }
 void EncodeF8E5M2(const float* src, std::byte* dst, std::size_t n) {
   EncodeRun<F8E5M2, std::uint8_t>(src, dst, n, scalar::encode_f8_e5m2);
+}
+void EncodeF8E4M3Fnuz(const float* src, std::byte* dst, std::size_t n) {
+  EncodeRun<F8E4M3Fnuz, std::uint8_t>(src, dst, n, scalar::encode_f8_e4m3fnuz);
+}
+void EncodeF8E5M2Fnuz(const float* src, std::byte* dst, std::size_t n) {
+  EncodeRun<F8E5M2Fnuz, std::uint8_t>(src, dst, n, scalar::encode_f8_e5m2fnuz);
 }
 
 void DecodeF64(const std::byte* src, float* dst, std::size_t n) {
@@ -152,11 +165,15 @@ HWY_EXPORT(DecodeF16);
 HWY_EXPORT(DecodeBF16);
 HWY_EXPORT(DecodeF8E4M3);
 HWY_EXPORT(DecodeF8E5M2);
+HWY_EXPORT(DecodeF8E4M3Fnuz);
+HWY_EXPORT(DecodeF8E5M2Fnuz);
 HWY_EXPORT(EncodeF64);
 HWY_EXPORT(EncodeF16);
 HWY_EXPORT(EncodeBF16);
 HWY_EXPORT(EncodeF8E4M3);
 HWY_EXPORT(EncodeF8E5M2);
+HWY_EXPORT(EncodeF8E4M3Fnuz);
+HWY_EXPORT(EncodeF8E5M2Fnuz);
 
 namespace kernels {
 
@@ -180,6 +197,18 @@ void encode_f8_e4m3(const float* src, std::byte* dst, std::size_t n) {
 }
 void encode_f8_e5m2(const float* src, std::byte* dst, std::size_t n) {
   HWY_DYNAMIC_DISPATCH(EncodeF8E5M2)(src, dst, n);
+}
+void decode_f8_e4m3fnuz(const std::byte* src, float* dst, std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(DecodeF8E4M3Fnuz)(src, dst, n);
+}
+void decode_f8_e5m2fnuz(const std::byte* src, float* dst, std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(DecodeF8E5M2Fnuz)(src, dst, n);
+}
+void encode_f8_e4m3fnuz(const float* src, std::byte* dst, std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(EncodeF8E4M3Fnuz)(src, dst, n);
+}
+void encode_f8_e5m2fnuz(const float* src, std::byte* dst, std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(EncodeF8E5M2Fnuz)(src, dst, n);
 }
 
 }  // namespace kernels

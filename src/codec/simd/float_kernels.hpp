@@ -15,11 +15,15 @@ void decode_f16(const std::byte* src, float* dst, std::size_t n);
 void decode_bf16(const std::byte* src, float* dst, std::size_t n);
 void decode_f8_e4m3(const std::byte* src, float* dst, std::size_t n);
 void decode_f8_e5m2(const std::byte* src, float* dst, std::size_t n);
+void decode_f8_e4m3fnuz(const std::byte* src, float* dst, std::size_t n);
+void decode_f8_e5m2fnuz(const std::byte* src, float* dst, std::size_t n);
 
 void encode_f64(const float* src, std::byte* dst, std::size_t n);
 void encode_f16(const float* src, std::byte* dst, std::size_t n);
 void encode_bf16(const float* src, std::byte* dst, std::size_t n);
 void encode_f8_e4m3(const float* src, std::byte* dst, std::size_t n);
 void encode_f8_e5m2(const float* src, std::byte* dst, std::size_t n);
+void encode_f8_e4m3fnuz(const float* src, std::byte* dst, std::size_t n);
+void encode_f8_e5m2fnuz(const float* src, std::byte* dst, std::size_t n);
 
 }  // namespace headrace::codec::kernels
