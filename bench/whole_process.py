@@ -117,6 +117,8 @@ def main() -> None:
         pairs("F16 -> F16", convert, loop, out, loop_out, arguments.pairs)
         pairs("F16 -> Q8_0", [*convert, "--type", "q8_0"], loop, out, loop_out, arguments.pairs)
         pairs("F16 -> Q4_0", [*convert, "--type", "q4_0"], loop, out, loop_out, arguments.pairs)
+        pairs("F16 -> Q4_K", [*convert, "--type", "q4_K"], loop, out, loop_out, arguments.pairs)
+        pairs("F16 -> Q4_K, weights of 1", [*convert, "--type", "q4_K", "--imatrix", "ones"], loop, out, loop_out, arguments.pairs)
         tiny = [arguments.headrace, "convert", str(small), "-o", str(out), "--threads", "2", "--quiet"]
         alone("16,000 tensors of 4 KiB", tiny, out, arguments.pairs)
         big.unlink()

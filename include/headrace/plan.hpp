@@ -41,12 +41,23 @@ enum class SkipList : std::uint8_t {
   sdcpp,  ///< those that stable-diffusion.cpp leaves alone: by name, and rows that are no whole number of blocks
 };
 
+/// How much each column of a tensor matters to the encoders that search for the best scale: Q4_0 … Q5_1, Q2_K … Q6_K,
+/// IQ4_NL and IQ4_XS. Neither of the first two is better; each gives another tool's bytes.
+enum class Importance : std::uint8_t {
+  none,  ///< as llama-quantize without an importance matrix: each type's own rule
+  ones,  ///< as stable-diffusion.cpp: every weight is 1
+  file,  ///< measured: from the files of an importance matrix
+};
+
 struct ConvertOptions {
   std::optional<Format> to = {};   ///< output format; else by the output's suffix
   std::optional<DType> type = {};  ///< type of every tensor that can take it; else each keeps its own
   /// The first that matches decides for a tensor, before `type`, `skip_list` and every default.
   std::vector<TypeRule> type_rules = {};
   SkipList skip_list = SkipList::none;
+  Importance importance = Importance::none;
+  /// llama.cpp's importance matrices, GGUF or legacy; several count as one, added in this order.
+  std::vector<std::filesystem::path> imatrix_files = {};
   std::optional<std::string> architecture =
       {};  ///< general.architecture of a GGUF output; else kept when the source has one
   Nonfinite nonfinite = Nonfinite::refuse;
@@ -78,8 +89,9 @@ struct PlannedTensor {
   DType from = DType::F32;
   DType to = DType::F32;
   Reason why = Reason::kept;
-  std::optional<DType> asked = {};  ///< for this tensor, by a rule or for all
-  std::string_view rule = {};       ///< pattern of the rule that decided; empty when none did
+  std::optional<DType> asked = {};           ///< for this tensor, by a rule or for all
+  std::string_view rule = {};                ///< pattern of the rule that decided; empty when none did
+  Importance importance = Importance::none;  ///< none where it makes no difference, and where the files have no entry
   std::uint64_t source_bytes = 0;
   std::uint64_t bytes = 0;
   std::uint64_t offset = 0;  ///< of the first byte in the output file

@@ -29,6 +29,7 @@ PlannedTensor Plan::operator[](std::size_t i) const noexcept {
   tensor.from = from.dtype;
   tensor.to = to.dtype;
   tensor.why = origin.why;
+  tensor.importance = origin.importance;
   tensor.asked = impl_->options.type;
   if (origin.rule != Impl::Origin::kNoRule) {
     const TypeRule& rule = impl_->options.type_rules[origin.rule];

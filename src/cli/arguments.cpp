@@ -74,6 +74,19 @@ Nonfinite parse_nonfinite(std::string_view text) {
   throw UsageError(fmt::format("--nonfinite: expected refuse or keep, found '{}'", text));
 }
 
+void parse_imatrix(const std::vector<std::string>& words, ConvertOptions& options) {
+  for (const std::string& word : words) {
+    const bool named = word == "none" || word == "ones";
+    if (word.empty()) throw UsageError("--imatrix: expected none, ones or a file");
+    if (named && words.size() > 1)
+      throw UsageError(fmt::format("--imatrix: '{}' stands alone (for a file, write ./{})", word, word));
+    if (word == "ones") options.importance = Importance::ones;
+    if (named) continue;
+    options.importance = Importance::file;
+    options.imatrix_files.emplace_back(word);
+  }
+}
+
 SkipList parse_skip_list(std::string_view text) {
   if (text.empty() || text == "none") return SkipList::none;
   if (text == "sdcpp") return SkipList::sdcpp;

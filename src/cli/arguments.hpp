@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace headrace::cli {
 
@@ -39,5 +40,7 @@ double parse_max_rmse(std::string_view text);
 Format parse_output_format(std::string_view text);
 Nonfinite parse_nonfinite(std::string_view text);
 SkipList parse_skip_list(std::string_view text);
+/// "none", "ones", or files; sets the options' importance.
+void parse_imatrix(const std::vector<std::string>& words, ConvertOptions& options);
 
 }  // namespace headrace::cli

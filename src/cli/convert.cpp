@@ -27,6 +27,7 @@ struct Arguments {
   std::string type;
   std::string type_rules;
   std::string skip_list;
+  std::vector<std::string> imatrix;
   std::string to;
   std::string architecture;
   std::string nonfinite;
@@ -49,6 +50,7 @@ ConvertOptions options_of(const Arguments& arguments) {
   if (!arguments.type.empty()) options.type = parse_target_type(arguments.type, "--type");
   options.type_rules = parse_type_rules(arguments.type_rules);
   options.skip_list = parse_skip_list(arguments.skip_list);
+  parse_imatrix(arguments.imatrix, options);
   if (!arguments.architecture.empty()) options.architecture = arguments.architecture;
   options.nonfinite = parse_nonfinite(arguments.nonfinite);
   options.memory = parse_memory(arguments.job.memory);
@@ -130,6 +132,7 @@ Several inputs make one file: the names of each component's tensors get its pref
 they don't begin with it. Two tensors of one name are an error.
 Rules are RE2 patterns searched for in the names of the output; the first that matches
 decides, before --type, --skip-list and every default. A rule without a match is an error.
+--imatrix matters to q4_0 … q5_1, q2_K … q6_K, iq4_nl and iq4_xs.
 Without --type every tensor keeps its own type. Tensors that can't take the type asked
 for are named by --dry-run, with the reason.
 Sizes: K, M, G and KiB, MiB, GiB are powers of 1024; KB, MB, GB powers of 1000.
@@ -154,6 +157,12 @@ void add_convert(CLI::App& app, Action& action) {
                   "Tensors to leave as they are unless a rule names them: those\nthat stable-diffusion.cpp leaves, or "
                   "none, the default")
       ->type_name("sdcpp|none");
+  command
+      .add_option("--imatrix,--imat-in", arguments->imatrix,
+                  "Weights to quantise by: none, the default (llama-quantize's bytes),\nones (stable-diffusion.cpp's), "
+                  "or an importance matrix; several count as one")
+      ->type_name("none|ones|FILE")
+      ->allow_extra_args(false);
   command
       .add_option("--to", arguments->to, "The format to write, gguf or safetensors;\ndefault: by the output's suffix")
       ->type_name("FORMAT");

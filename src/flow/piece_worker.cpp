@@ -114,11 +114,14 @@ void PieceWorker::convert(const Piece& piece) const {
   const std::size_t out_bytes = at_element(to, piece.first_element + piece.elements) - to_first;
   if (piece.elements == 0) return;
 
-  const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + out_bytes);
+  const EdgeRows edges = edge_rows(piece);
+  const std::size_t scratch_bytes = PieceWeights::scratch_bytes(plan_, tensor);
+  const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + aligned(out_bytes) + scratch_bytes);
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
+  const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
   read_part(plan_, tensor, from_first, in);
-  transcode(tensor, piece.first_element, piece.elements, in, out);
+  transcode({tensor, piece.first_element, piece.elements, in}, out, edges, scratch);
   writer_.write(tensor, to_first, out);
 }
 
@@ -132,9 +135,13 @@ void PieceWorker::run_together(const Piece& piece) const {
   const std::size_t out_bytes = last_to.offset + last_to.bytes - first_to.offset;
   if (out_bytes == 0) return;
 
-  const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + out_bytes);
+  std::size_t scratch_bytes = 0;
+  for (const std::uint32_t tensor : piece.tensors)
+    scratch_bytes = std::max(scratch_bytes, PieceWeights::scratch_bytes(plan_, tensor));
+  const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + aligned(out_bytes) + scratch_bytes);
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
+  const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
   plan_.file_of(piece.tensors.front()).read_at(first_from.offset, in);
   std::size_t filled = 0;
   for (const std::uint32_t tensor : piece.tensors) {
@@ -142,25 +149,52 @@ void PieceWorker::run_together(const Piece& piece) const {
     const TensorInfo& to = plan_.tensors[tensor];
     const std::size_t at = to.offset - first_to.offset;
     std::memset(out.data() + filled, 0, at - filled);  // padding; slabs hold what their last user left
-    transcode(tensor, 0, to.elements, in.subspan(from.offset - first_from.offset, from.bytes),
-              out.subspan(at, to.bytes));
+    const auto bytes = in.subspan(from.offset - first_from.offset, from.bytes);
+    transcode({tensor, 0, to.elements, bytes}, out.subspan(at, to.bytes), {}, scratch);
     filled = at + to.bytes;
   }
   writer_.write_run(piece.tensors, out);
 }
 
-void PieceWorker::transcode(std::uint32_t tensor, std::uint64_t first_element, std::uint64_t elements,
-                            std::span<const std::byte> in, std::span<std::byte> out) const {
-  const TensorInfo& from = plan_.source_of(tensor);
-  const TensorInfo& to = plan_.tensors[tensor];
+void PieceWorker::transcode(const Run& run, std::span<std::byte> out, EdgeRows edges,
+                            std::span<std::byte> scratch) const {
+  const TensorInfo& from = plan_.source_of(run.tensor);
+  const TensorInfo& to = plan_.tensors[run.tensor];
   if (from.dtype == to.dtype) {
-    if (!in.empty()) std::memcpy(out.data(), in.data(), in.size());
+    if (!run.in.empty()) std::memcpy(out.data(), run.in.data(), run.in.size());
     return;
   }
+  if (plan_.origins[run.tensor].importance != Importance::none) return transcode_weighted(run, out, edges, scratch);
   const codec::Transcoder transcoder(from.dtype, to.dtype, plan_.options.nonfinite == Nonfinite::refuse);
-  if (const auto bad = transcoder.run(in.data(), out.data(), elements)) {
-    refuse_value(plan_, tensor, first_element + bad->element, bad->value);
+  if (const auto bad = transcoder.run(run.in.data(), out.data(), run.elements)) {
+    refuse_value(plan_, run.tensor, run.first_element + bad->element, bad->value);
   }
+}
+
+void PieceWorker::transcode_weighted(const Run& run, std::span<std::byte> out, EdgeRows edges,
+                                     std::span<std::byte> scratch) const {
+  const TensorInfo& from = plan_.source_of(run.tensor);
+  const TensorInfo& to = plan_.tensors[run.tensor];
+  const codec::Transcoder transcoder(from.dtype, to.dtype, plan_.options.nonfinite == Nonfinite::refuse);
+  PieceWeights weights(plan_, run, edges, scratch);
+  for (std::uint64_t done = 0; done < run.elements; done += PieceWeights::kTile) {
+    const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(PieceWeights::kTile, run.elements - done));
+    const codec::Weights some = weights.next(n);
+    const auto bad =
+        transcoder.run(run.in.data() + at_element(from, done), out.data() + at_element(to, done), n, &some);
+    if (bad) refuse_value(plan_, run.tensor, run.first_element + done + bad->element, bad->value);
+  }
+}
+
+// Before any slab is held: a long row's pass needs one.
+EdgeRows PieceWorker::edge_rows(const Piece& piece) const {
+  const std::uint32_t tensor = piece.tensors.front();
+  if (!needs_row_squares(plan_, tensor)) return {};
+  const std::uint64_t row = plan_.tensors[tensor].row_elements(), end = piece.first_element + piece.elements;
+  EdgeRows edges;
+  if (piece.first_element % row != 0) edges.first = long_rows_.mean_square(tensor, piece.first_element / row);
+  if (end % row != 0) edges.last = long_rows_.mean_square(tensor, end / row);
+  return edges;
 }
 
 }  // namespace headrace::flow

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "base/gate.hpp"
+#include "flow/long_rows.hpp"
+#include "flow/piece_weights.hpp"
 #include "flow/pieces.hpp"
 #include "format/writer.hpp"
 #include "plan/plan.hpp"
@@ -14,11 +16,11 @@
 
 namespace headrace::flow {
 
-/// Stateless but for what it refers to; one serves all threads.
+/// One serves all threads.
 class PieceWorker {
  public:
   PieceWorker(const Plan::Impl& plan, base::Gate& gate, format::Writer& writer, PieceSizes sizes)
-      : plan_(plan), gate_(gate), writer_(writer), sizes_(sizes) {}
+      : plan_(plan), gate_(gate), writer_(writer), sizes_(sizes), long_rows_(plan, gate) {}
 
   /// Throws Error: value, io, no_space, cancelled.
   void run(const Piece& piece) const;
@@ -29,13 +31,15 @@ class PieceWorker {
   void copy(const Piece& piece) const;
   void convert(const Piece& piece) const;
   void run_together(const Piece& piece) const;
-  void transcode(std::uint32_t tensor, std::uint64_t first_element, std::uint64_t elements,
-                 std::span<const std::byte> in, std::span<std::byte> out) const;
+  EdgeRows edge_rows(const Piece& piece) const;
+  void transcode(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const;
+  void transcode_weighted(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const;
 
   const Plan::Impl& plan_;
   base::Gate& gate_;
   format::Writer& writer_;
   const PieceSizes sizes_;
+  mutable LongRows long_rows_;
 };
 
 }  // namespace headrace::flow

@@ -2,6 +2,7 @@
 
 #include "base/checked.hpp"
 #include "codec/codec.hpp"
+#include "flow/piece_weights.hpp"
 
 #include <algorithm>
 
@@ -57,7 +58,10 @@ Piece PieceQueue::cut_one(std::uint32_t tensor) {
   const std::uint64_t granule = codec::Transcoder(from.dtype, to.dtype, false).granule();
   const std::uint64_t granule_bytes = *bytes_of(from.dtype, granule) + *bytes_of(to.dtype, granule);
   const std::uint64_t bytes = from.dtype == to.dtype ? 2 * sizes_.copied : sizes_.converted;
-  const std::uint64_t most = std::max<std::uint64_t>(bytes / granule_bytes, 1) * granule;
+  std::uint64_t most = std::max<std::uint64_t>(bytes / granule_bytes, 1) * granule;
+  // Whole rows, where one fits: their mean squares need no pass of their own then.
+  const std::uint64_t row = to.row_elements();
+  if (needs_row_squares(plan_, tensor) && row > 0 && row <= most) most = most / row * row;
 
   Piece piece;
   piece.tensors = std::span(plan_.by_source).subspan(at_, 1);

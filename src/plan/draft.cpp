@@ -11,6 +11,7 @@
 #include "plan/reshape.hpp"
 #include "plan/tally.hpp"
 #include "plan/type_rules.hpp"
+#include "plan/weigh.hpp"
 
 #include <headrace/error.hpp>
 
@@ -207,6 +208,7 @@ Draft draft_conversion(std::span<const Input> inputs, const std::filesystem::pat
   open_sources(draft);
   gather_tensors(draft);
   choose_types(draft);
+  weigh(draft);
   draft.keeps_metadata = !changes_metadata(draft);
   if (!draft.keeps_metadata) change_metadata(draft);
   if (to == Format::gguf) note_long_names(draft);

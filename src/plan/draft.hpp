@@ -15,7 +15,8 @@ namespace headrace::plan {
 /// Decisions without places. Reads no tensor.
 struct Draft {
   std::vector<Input> inputs;
-  std::vector<Plan::Impl::Source> sources;  // beside `inputs`
+  std::vector<Plan::Impl::Source> sources;                  // beside `inputs`
+  std::shared_ptr<const format::imatrix::Imatrix> imatrix;  // null without files
   std::filesystem::path output;
   Format to = Format::gguf;
   ConvertOptions options;

@@ -16,9 +16,7 @@ std::string explain_fallback(const PlannedTensor& tensor) {
   return fmt::format("{}row of {} isn't whole blocks of {}", by, row, info(asked).block_elements);
 }
 
-}  // namespace
-
-std::string explain(const PlannedTensor& tensor) {
+std::string reason(const PlannedTensor& tensor) {
   switch (tensor.why) {
     case Reason::kept: return "kept";
     case Reason::already: return fmt::format("already {}", name(tensor.to));
@@ -29,6 +27,17 @@ std::string explain(const PlannedTensor& tensor) {
     case Reason::one_dimensional: return "vectors stay exact: F32";
     case Reason::kept_wide: return "kept: a vector of F64";
     case Reason::row_fallback: return explain_fallback(tensor);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string explain(const PlannedTensor& tensor) {
+  switch (tensor.importance) {
+    case Importance::none: return reason(tensor);
+    case Importance::ones: return reason(tensor) + ", weights of 1";
+    case Importance::file: return reason(tensor) + ", by the importance matrix";
   }
   return {};
 }

@@ -83,7 +83,7 @@ void gather_tensors(Draft& draft) {
       tensor.name = prefixed(draft.inputs[source].prefix, tensor.name, draft.texts);
       tensor.encoding = Encoding::plain;
       draft.tensors.push_back(tensor);
-      draft.origins.push_back({source, i, Reason::kept, Plan::Impl::Origin::kNoRule});
+      draft.origins.push_back({.source = source, .tensor = i, .why = Reason::kept});
     }
   }
   if (draft.renamed) refuse_duplicates(draft);

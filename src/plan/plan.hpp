@@ -3,6 +3,7 @@
 
 #include "base/arena.hpp"
 #include "format/checkpoint.hpp"
+#include "format/imatrix/imatrix.hpp"
 #include "format/layout.hpp"
 
 #include <headrace/plan.hpp>
@@ -26,11 +27,13 @@ struct Plan::Impl {
     std::uint32_t source;  // index in `sources`
     std::uint32_t tensor;  // index in that source's tensors
     Reason why;
-    std::uint16_t rule;  // index in options.type_rules
+    Importance importance = Importance::none;
+    std::uint16_t rule = kNoRule;  // index in options.type_rules
   };
 
   std::vector<Input> inputs;
-  std::vector<Source> sources;  // beside `inputs`
+  std::vector<Source> sources;                              // beside `inputs`
+  std::shared_ptr<const format::imatrix::Imatrix> imatrix;  // null without files
   std::filesystem::path output;
   Format to = Format::gguf;
   ConvertOptions options;
@@ -46,6 +49,10 @@ struct Plan::Impl {
 
   const TensorInfo& source_of(std::uint32_t i) const noexcept {
     return sources[origins[i].source]->header.tensors.tensors()[origins[i].tensor];
+  }
+  /// The name under which the importance matrix has tensor `i`: the output's, else the source's.
+  std::string_view name_in_imatrix(std::uint32_t i) const {
+    return imatrix->size_of(tensors[i].name) ? tensors[i].name : source_of(i).name;
   }
   const io::File& file_of(std::uint32_t i) const noexcept { return sources[origins[i].source]->file; }
 

@@ -45,6 +45,7 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
   const auto plan = std::make_shared<Plan::Impl>();
   plan->inputs = std::move(draft.inputs);
   plan->sources = std::move(draft.sources);
+  plan->imatrix = std::move(draft.imatrix);
   plan->output = std::move(draft.output);
   plan->to = draft.to;
   plan->options = std::move(draft.options);
@@ -89,6 +90,7 @@ std::size_t headrace::Plan::Impl::memory() const noexcept {
   std::size_t bytes = tensors.capacity() * sizeof(TensorInfo) + origins.capacity() * sizeof(Origin) +
                       by_source.capacity() * sizeof(std::uint32_t) + texts.memory() + layout.memory();
   if (metadata.get() != &sources.front()->header.metadata) bytes += metadata->memory();
+  if (imatrix) bytes += imatrix->memory();
   for (const std::string& note : notes) bytes += sizeof(note) + note.capacity();
   return bytes;
 }

@@ -1,0 +1,109 @@
+#include "plan/weigh.hpp"
+
+#include "codec/codec.hpp"
+#include "format/printable.hpp"
+#include "plan/tally.hpp"
+
+#include <headrace/error.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <unordered_set>
+
+namespace headrace::plan {
+namespace {
+
+// Matrices of a tensor: a mixture of experts has one for each expert.
+std::uint64_t matrices_of(const TensorInfo& tensor) {
+  std::uint64_t matrices = 1;
+  for (std::size_t i = 0; i + 2 < tensor.shape.size(); ++i) matrices *= tensor.shape[i];
+  return matrices;
+}
+
+void require_length(const Draft& draft, const TensorInfo& tensor, std::uint64_t weights) {
+  const std::uint64_t row = tensor.row_elements();
+  if (weights == row || weights == row * matrices_of(tensor)) return;
+  throw Error(ErrorCode::invalid_argument, "the importance matrix doesn't fit this tensor",
+              {.file = draft.imatrix->files().front().file().name(),
+               .tensor = format::printable(tensor.name),
+               .expected = fmt::format("{} weights for rows of {}", row, row),
+               .found = fmt::format("{} weights", weights),
+               .hint = "it was made with another model"});
+}
+
+// By the name in the output, else by that in the input.
+std::optional<std::uint64_t> weights_for(const Draft& draft, std::size_t i) {
+  const auto size = draft.imatrix->size_of(draft.tensors[i].name);
+  return size ? size : draft.imatrix->size_of(draft.source_of(i).name);
+}
+
+// Entries whose tensor isn't there: of another model, or of a part that isn't converted.
+Tally entries_without_tensor(const Draft& draft) {
+  std::unordered_set<std::string_view> names;
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) names.insert({draft.tensors[i].name, draft.source_of(i).name});
+  Tally unknown;
+  for (const auto& file : draft.imatrix->files()) {
+    for (const TensorInfo& entry : file.entries()) {
+      if (!names.contains(entry.name)) unknown.add(entry.name);
+    }
+  }
+  return unknown;
+}
+
+void weigh_by_files(Draft& draft) {
+  Tally missing;
+  std::size_t weighed = 0;
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
+    const TensorInfo& tensor = draft.tensors[i];
+    if (tensor.dtype == draft.source_of(i).dtype || !codec::uses_weights(tensor.dtype)) continue;
+    if (const auto weights = weights_for(draft, i)) {
+      require_length(draft, tensor, *weights);
+      draft.origins[i].importance = Importance::file;
+      ++weighed;
+    } else {
+      missing.add(tensor.name);
+    }
+  }
+  const Tally unknown = entries_without_tensor(draft);
+  if (weighed == 0 && missing.count > 0) {
+    throw Error(ErrorCode::invalid_argument,
+                "the importance matrix has an entry for none of the tensors to be quantised",
+                {.file = draft.imatrix->files().front().file().name(),
+                 .expected = fmt::format("entries such as '{}'", format::printable(missing.first)),
+                 .found = fmt::format("'{}'", format::printable(draft.imatrix->files().front().entries().front().name)),
+                 .hint = "it was made with another model"});
+  }
+  if (missing.count > 0)
+    draft.notes.push_back(
+        fmt::format("made without weights, for the importance matrix has no entry: {}", missing.text()));
+  if (unknown.count > 0)
+    draft.notes.push_back(fmt::format("entries of the importance matrix that match no tensor: {}", unknown.text()));
+}
+
+}  // namespace
+
+void weigh(Draft& draft) {
+  const ConvertOptions& options = draft.options;
+  const bool has_files = !options.imatrix_files.empty();
+  if (has_files != (options.importance == Importance::file)) {
+    throw Error(ErrorCode::invalid_argument, has_files ? "an importance matrix is given but not to be used"
+                                                       : "an importance matrix is to be used but none is given");
+  }
+  if (options.importance == Importance::ones) {
+    for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
+      const DType to = draft.tensors[i].dtype;
+      if (to != draft.source_of(i).dtype && codec::uses_weights(to)) draft.origins[i].importance = Importance::ones;
+    }
+  }
+  if (!has_files) return;
+  const std::uint64_t held =
+      memory_of(draft.sources) + draft.tensors.size() * (sizeof(TensorInfo) + sizeof(Plan::Impl::Origin));
+  draft.imatrix = std::make_shared<const format::imatrix::Imatrix>(
+      format::imatrix::Imatrix::open(options.imatrix_files, options.memory - std::min(held, options.memory)));
+  weigh_by_files(draft);
+}
+
+}  // namespace headrace::plan
