@@ -44,6 +44,10 @@ std::string problem_with_output(const Plan& plan) {
   for (const Input& input : plan.inputs()) {
     if (std::filesystem::equivalent(input.path, plan.output(), ignored)) return output + " is an input: choose another";
   }
+  for (const std::filesystem::path& imatrix : plan.options().imatrix_files) {
+    if (std::filesystem::equivalent(imatrix, plan.output(), ignored))
+      return output + " is the importance matrix: choose another";
+  }
   if (plan.options().force || !std::filesystem::exists(plan.output(), ignored)) return {};
   return output + " exists: converting needs --force to replace it";
 }
@@ -52,6 +56,19 @@ std::vector<std::string> all_notes(const Plan& plan) {
   std::vector<std::string> notes(plan.notes().begin(), plan.notes().end());
   if (std::string problem = problem_with_output(plan); !problem.empty()) notes.push_back(std::move(problem));
   return notes;
+}
+
+const char* word_of(Importance importance) {
+  constexpr std::array kWords{"none", "ones", "file"};
+  return kWords[static_cast<std::size_t>(importance)];
+}
+
+// "none", "ones", or the files.
+Json imatrix_of(const ConvertOptions& options) {
+  if (options.importance != Importance::file) return word_of(options.importance);
+  std::vector<std::string> files;
+  for (const std::filesystem::path& file : options.imatrix_files) files.push_back(file.string());
+  return files;
 }
 
 void print_tensors(Output& out, const Plan& plan) {
@@ -93,6 +110,8 @@ void print_plan(Output& out, const Plan& plan) {
     out.print("input    {}, {}{}\n", safe(input.path.string()), name(plan.from(i)),
               input.prefix.empty() ? "" : fmt::format(", prefix '{}'", safe(input.prefix)));
   }
+  for (const std::filesystem::path& file : plan.options().imatrix_files)
+    out.print("imatrix  {}\n", safe(file.string()));
   out.print("source   {} ({} bytes) of tensors\n", format_bytes(plan.source_bytes()), grouped(plan.source_bytes()));
   out.print("output   {} ({} bytes), {}, header {}\n", format_bytes(plan.output_bytes()), grouped(plan.output_bytes()),
             name(plan.to()), format_bytes(plan.header_bytes()));
@@ -114,6 +133,7 @@ void describe(JsonDocument& document, const Plan& plan) {
     rules.push_back(fmt::format("{}={}", rule.pattern, name(rule.type)));
   document.member("type_rules", rules);
   document.member("skip_list", plan.options().skip_list == SkipList::sdcpp ? "sdcpp" : "none");
+  document.member("imatrix", imatrix_of(plan.options()));
   document.member("tensor_count", plan.size());
   document.member("source_bytes", plan.source_bytes());
   document.member("header_bytes", plan.header_bytes());
@@ -140,6 +160,7 @@ void print_plan_json(Output& out, const Plan& plan) {
                       {"shape", tensor.shape},
                       {"source_shape", tensor.source_shape},
                       {"why", explain(tensor)},
+                      {"imatrix", word_of(tensor.importance)},
                       {"source_bytes", tensor.source_bytes},
                       {"bytes", tensor.bytes},
                       {"offset", tensor.offset}});

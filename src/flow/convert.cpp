@@ -6,6 +6,8 @@
 
 #include <headrace/error.hpp>
 
+#include <fmt/format.h>
+
 #include <atomic>
 #include <chrono>
 
@@ -44,11 +46,14 @@ class Meter {
 
 void refuse_input_as_output(const Plan::Impl& plan) {
   const auto output = io::file_id(plan.output);
-  for (const Plan::Impl::Source& source : plan.sources) {
-    if (output != source->file.id()) continue;
-    throw Error(ErrorCode::conflict, "the output is an input, perhaps through a link",
+  const auto refuse = [&](const io::File& input, const char* what) {
+    if (output != input.id()) return;
+    throw Error(ErrorCode::conflict, fmt::format("the output is {}, perhaps through a link", what),
                 {.file = plan.output.string(), .hint = "choose another output"});
-  }
+  };
+  for (const Plan::Impl::Source& source : plan.sources) refuse(source->file, "an input");
+  if (!plan.imatrix) return;
+  for (const auto& file : plan.imatrix->files()) refuse(file.file(), "the importance matrix");
 }
 
 }  // namespace

@@ -48,6 +48,16 @@ std::string way_out(DType to, double value) {
                .hint = way_out(to, too_large ? value : std::numeric_limits<double>::quiet_NaN())});
 }
 
+// The number is fine, but what the weights make of its block isn't.
+[[noreturn]] void refuse_fit(const Plan::Impl& plan, std::uint32_t tensor, std::uint64_t element) {
+  const TensorInfo& to = plan.tensors[tensor];
+  throw Error(ErrorCode::value,
+              fmt::format("with these weights, element {}'s block can't be fitted in {}", element, name(to.dtype)),
+              {.file = plan.file_of(tensor).name(),
+               .tensor = format::printable(plan.source_of(tensor).name),
+               .hint = "--imatrix none makes it without weights"});
+}
+
 // Reads a part of a tensor's stored bytes so that they are what the codecs expect.
 void read_part(const Plan::Impl& plan, std::uint32_t tensor, std::uint64_t first, std::span<std::byte> out) {
   const TensorInfo& from = plan.source_of(tensor);
@@ -182,7 +192,11 @@ void PieceWorker::transcode_weighted(const Run& run, std::span<std::byte> out, E
     const codec::Weights some = weights.next(n);
     const auto bad =
         transcoder.run(run.in.data() + at_element(from, done), out.data() + at_element(to, done), n, &some);
-    if (bad) refuse_value(plan_, run.tensor, run.first_element + done + bad->element, bad->value);
+    if (!bad) continue;
+    const std::uint64_t element = run.first_element + done + bad->element;
+    if (transcoder.run(run.in.data() + at_element(from, done), out.data() + at_element(to, done), n))
+      refuse_value(plan_, run.tensor, element, bad->value);
+    refuse_fit(plan_, run.tensor, element);
   }
 }
 

@@ -23,21 +23,32 @@ std::uint64_t matrices_of(const TensorInfo& tensor) {
   return matrices;
 }
 
-void require_length(const Draft& draft, const TensorInfo& tensor, std::uint64_t weights) {
+// One set of weights for a row, or one for each matrix.
+void require_fit(const Draft& draft, const TensorInfo& tensor, std::string_view entry_name) {
   const std::uint64_t row = tensor.row_elements();
-  if (weights == row || weights == row * matrices_of(tensor)) return;
-  throw Error(ErrorCode::invalid_argument, "the importance matrix doesn't fit this tensor",
-              {.file = draft.imatrix->files().front().file().name(),
-               .tensor = format::printable(tensor.name),
-               .expected = fmt::format("{} weights for rows of {}", row, row),
-               .found = fmt::format("{} weights", weights),
-               .hint = "it was made with another model"});
+  for (const auto& file : draft.imatrix->files()) {
+    const auto entry = file.find(entry_name);
+    if (!entry) continue;
+    const std::uint64_t weights = file.entries()[*entry].elements;
+    const std::uint64_t columns = file.columns_of(*entry);
+    if ((weights == row || weights == row * matrices_of(tensor)) && (columns == 0 || columns == row)) continue;
+    throw Error(
+        ErrorCode::format, "the importance matrix doesn't fit this tensor",
+        {.file = file.file().name(),
+         .tensor = format::printable(tensor.name),
+         .expected = fmt::format("{} weights for rows of {}", row, row),
+         .found = columns == 0 || columns == weights ? fmt::format("{} weights", weights)
+                                                     : fmt::format("{} weights in rows of {}", weights, columns),
+         .hint = "it was made with another model"});
+  }
 }
 
-// By the name in the output, else by that in the input.
-std::optional<std::uint64_t> weights_for(const Draft& draft, std::size_t i) {
-  const auto size = draft.imatrix->size_of(draft.tensors[i].name);
-  return size ? size : draft.imatrix->size_of(draft.source_of(i).name);
+// By the name in the output, else by that in the input; nothing when there is no entry.
+std::optional<std::string_view> entry_for(const Draft& draft, std::size_t i) {
+  for (const std::string_view name : {draft.tensors[i].name, draft.source_of(i).name}) {
+    if (draft.imatrix->size_of(name)) return name;
+  }
+  return std::nullopt;
 }
 
 // Entries whose tensor isn't there: of another model, or of a part that isn't converted.
@@ -54,23 +65,22 @@ Tally entries_without_tensor(const Draft& draft) {
 }
 
 void weigh_by_files(Draft& draft) {
-  Tally missing;
-  std::size_t weighed = 0;
+  Tally missing, shared;
+  std::unordered_set<std::string_view> used;
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     const TensorInfo& tensor = draft.tensors[i];
     if (tensor.dtype == draft.source_of(i).dtype || !codec::uses_weights(tensor.dtype)) continue;
-    if (const auto weights = weights_for(draft, i)) {
-      require_length(draft, tensor, *weights);
+    if (const auto entry = entry_for(draft, i)) {
+      require_fit(draft, tensor, *entry);
       draft.origins[i].importance = Importance::file;
-      ++weighed;
+      if (!used.insert(*entry).second) shared.add(tensor.name);
     } else {
       missing.add(tensor.name);
     }
   }
   const Tally unknown = entries_without_tensor(draft);
-  if (weighed == 0 && missing.count > 0) {
-    throw Error(ErrorCode::invalid_argument,
-                "the importance matrix has an entry for none of the tensors to be quantised",
+  if (used.empty() && missing.count > 0) {
+    throw Error(ErrorCode::format, "the importance matrix has an entry for none of the tensors to be quantised",
                 {.file = draft.imatrix->files().front().file().name(),
                  .expected = fmt::format("entries such as '{}'", format::printable(missing.first)),
                  .found = fmt::format("'{}'", format::printable(draft.imatrix->files().front().entries().front().name)),
@@ -79,6 +89,11 @@ void weigh_by_files(Draft& draft) {
   if (missing.count > 0)
     draft.notes.push_back(
         fmt::format("made without weights, for the importance matrix has no entry: {}", missing.text()));
+  if (used.empty()) draft.notes.push_back("the importance matrix matters to none of the types that are made");
+  if (shared.count > 0) {
+    draft.notes.push_back(
+        fmt::format("weighed by an entry that another input's tensor of the same name uses too: {}", shared.text()));
+  }
   if (unknown.count > 0)
     draft.notes.push_back(fmt::format("entries of the importance matrix that match no tensor: {}", unknown.text()));
 }

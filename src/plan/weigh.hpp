@@ -7,8 +7,8 @@ namespace headrace::plan {
 
 /// Opens the importance matrix and gives every tensor whose type is searched for by weights its share. Tensors without
 /// an entry are named in the notes and made without weights; so are entries without a tensor, which are left aside.
-/// Throws Error: invalid_argument (files where none are wanted, or the reverse; an entry of another length than its
-/// tensor's rows; no entry that matches), io, format, budget.
+/// Throws Error: invalid_argument (files where none are wanted, or the reverse), format (an entry of another length
+/// than its tensor's rows; no entry that matches), io, budget.
 void weigh(Draft& draft);
 
 }  // namespace headrace::plan

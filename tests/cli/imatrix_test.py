@@ -111,6 +111,60 @@ def test_several_files_count_as_one(quantised, tmp_path, given):
     assert quantised(model, "q4_K", "--imatrix", a, "--imatrix", b) == quantised(model, "q4_K", "--imatrix", both)
 
 
+def test_files_of_both_kinds_are_added_in_order(quantised, tmp_path, given):
+    numbers, importance = given
+    model = weights.write_safetensors(tmp_path / "m.safetensors", {"w": numbers, "v": numbers[::-1]})
+    third = np.roll(importance, 7)
+    files = [
+        write_imatrix(tmp_path / "a.gguf", {"w": (importance, [300])}),
+        write_legacy(tmp_path / "b.dat", {"w": importance[::-1], "v": third}, calls=2),
+        write_imatrix(tmp_path / "c.gguf", {"w": (third, [0.5]), "v": (importance, [0])}),
+    ]
+    sums = (importance + np.float32(512) * importance[::-1]) + third
+    mean = sums / ((np.float32(300) + np.float32(1024)) + np.float32(0.5))
+    one = write_imatrix(tmp_path / "one.gguf", {"w": (mean, [1]), "v": (third / np.float32(2), [1])})
+    options = [part for file in files for part in ("--imatrix", file)]
+    assert quantised(model, "q4_K", *options) == quantised(model, "q4_K", "--imatrix", one)
+
+
+def test_the_matrix_is_never_the_output(headrace, tmp_path, given):
+    model = weights.write_safetensors(tmp_path / "m.safetensors", {"w": given[0]})
+    file = write_imatrix(tmp_path / "i.gguf", {"w": (given[1], [1])})
+    before = file.read_bytes()
+    (tmp_path / "link.gguf").symlink_to(file)
+    for output in [file, tmp_path / "link.gguf"]:
+        result = headrace("convert", model, "-o", output, "--type", "q4_K", "--imatrix", file, "--force")
+        assert result.returncode == 1
+        assert "the output is the importance matrix" in result.stderr
+        assert file.read_bytes() == before
+
+
+def test_an_entry_that_two_tensors_use_is_noted(headrace, tmp_path, given):
+    model = weights.write_safetensors(tmp_path / "m.safetensors", {"w": given[0]})
+    file = write_imatrix(tmp_path / "i.gguf", {"w": (given[1], [1])})
+    arguments = ["--vae", model, "--clip-l", model, "--type", "q4_K", "--imatrix", file]
+    result = headrace("convert", *arguments, "-o", tmp_path / "o.gguf")
+    assert result.returncode == 0
+    assert "another input's tensor of the same name uses too: tensor 'vae.w'" in result.stderr
+
+
+def test_a_matrix_that_matters_to_nothing_is_noted(headrace, tmp_path, given):
+    model = weights.write_safetensors(tmp_path / "m.safetensors", {"w": given[0]})
+    file = write_imatrix(tmp_path / "i.gguf", {"w": (given[1], [1])})
+    result = headrace("convert", model, "-o", tmp_path / "o.gguf", "--type", "q8_0", "--imatrix", file)
+    assert result.returncode == 0
+    assert "matters to none of the types" in result.stderr
+
+
+def test_the_report_names_the_matrix(headrace, tmp_path, given):
+    model = weights.write_safetensors(tmp_path / "m.safetensors", {"w": given[0]})
+    file = write_imatrix(tmp_path / "i.gguf", {"w": (given[1], [1])})
+    for options, word, each in [(["--imatrix", file], [str(file)], "file"), (["--imatrix", "ones"], "ones", "ones"), ([], "none", "none")]:
+        command = ["convert", model, "-o", tmp_path / "o.gguf", "--type", "q4_K", "--dry-run", "--json", *options]
+        plan = json.loads(headrace(*command).stdout)
+        assert (plan["imatrix"], plan["tensors"][0]["imatrix"]) == (word, each)
+
+
 def test_the_prefixed_or_the_own_name(quantised, headrace, tmp_path, given):
     numbers, importance = given
     model = weights.write_safetensors(tmp_path / "m.safetensors", {"w": numbers})
@@ -142,13 +196,20 @@ def test_what_matches_nothing_is_noted(headrace, tmp_path, given):
         ({"w": ([-1.0] * 4096, [1])}, ["tensor 'w'", "no sum of squares", "-1"]),
         ({"w": ([float("nan")] * 4096, [1])}, ["tensor 'w'", "no sum of squares"]),
         ({"w": ([float("inf")] * 4096, [1])}, ["tensor 'w'", "no sum of squares"]),
+        ({"w": ([1.0] * 4096, [-1])}, ["tensor 'w'", "a count that is none", "-1"]),
+        ({"w": ([1.0] * 4096, [float("nan")])}, ["tensor 'w'", "a count that is none"]),
+        ({"w": ([1.0] * 4096, [float("inf")])}, ["tensor 'w'", "a count that is none"]),
+        ({"w": ([3e38] * 4096, [1])}, ["tensor 'w'", "a weight too large"]),
+        ({"w": ([1.0] * 4096, [1e-45])}, ["tensor 'w'", "a weight too large"]),
+        ({"w": ([1.0] * 4096, [1, 1])}, ["[matrices, columns]", "2 counts"]),
+        ({"w": ([[1.0]] * 4096, [1] * 4096)}, ["tensor 'w'", "in rows of 1"]),
     ],
 )
 def test_wrong_entries_are_refused(headrace, tmp_path, given, output, entries, words):
     model = weights.write_safetensors(tmp_path / "m.safetensors", {"w": given[0]})
     file = write_imatrix(tmp_path / "i.gguf", entries)
     result = headrace("convert", model, "-o", output / "o.gguf", "--type", "q4_K", "--imatrix", file)
-    assert result.returncode != 0
+    assert result.returncode == 1
     for word in [str(file), *words]:
         assert word in result.stderr
     assert list(output.iterdir()) == []

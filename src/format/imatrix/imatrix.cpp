@@ -54,22 +54,32 @@ std::optional<std::uint64_t> Imatrix::size_of(std::string_view tensor) const {
 
 void Imatrix::read(std::string_view tensor, std::uint64_t first, std::span<float> out) const {
   float count = 0;
-  bool any = false;
+  const ImatrixFile* last = nullptr;
   for (const ImatrixFile& file : files_) {
     const auto entry = file.find(tensor);
     if (!entry) continue;
-    if (any) {
+    const float samples = file.count_at(*entry, first);
+    if (samples == 0) continue;
+    if (count > 0) {
       add_sums(file, *entry, first, out);
     } else {
       file.read_sums(*entry, first, out);
     }
-    any = true;
-    count += file.count_at(*entry, first);
+    count += samples;
+    last = &file;
   }
-  if (count > 0) {
-    for (float& weight : out) weight /= count;
-  } else {
+  if (last == nullptr) {
     std::ranges::fill(out, 1.0F);
+    return;
+  }
+  for (float& weight : out) weight /= count;
+  const auto bad = std::ranges::find_if(out, [](float weight) { return !(weight <= kMostWeight); });
+  if (bad != out.end()) {
+    throw Error(ErrorCode::value, "the importance matrix has a weight too large to work with",
+                {.file = last->file().name(),
+                 .tensor = printable(tensor),
+                 .expected = fmt::format("at most {}", kMostWeight),
+                 .found = fmt::format("{}", *bad)});
   }
 }
 

@@ -25,6 +25,9 @@ class Imatrix {
   /// Throws Error(format) when the files disagree.
   std::optional<std::uint64_t> size_of(std::string_view tensor) const;
 
+  /// Weights above this are refused: their products with squares of numbers must stay far from infinity.
+  static constexpr float kMostWeight = 1e20F;
+
   /// Fills `out` with the weights of a tensor from `first` on, all of them of one matrix: means, or 1 where no sample
   /// ever came. Throws Error: io, value.
   void read(std::string_view tensor, std::uint64_t first, std::span<float> out) const;

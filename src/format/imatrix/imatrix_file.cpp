@@ -81,6 +81,13 @@ void ImatrixFile::add(TensorInfo sums, Counts counts, std::uint64_t memory) {
 
 void ImatrixFile::read_gguf(std::uint64_t memory) {
   const Header header = gguf::read_header(file_, memory / 2);  // it goes when the names have been picked out
+  if (const auto kind = header.metadata.find("general.type"); kind && kind->as_string() != "imatrix") {
+    throw Error(ErrorCode::format, "this GGUF holds no importance matrix",
+                {.file = file_.name(),
+                 .expected = "general.type \"imatrix\"",
+                 .found = kind->to_string(),
+                 .hint = "llama-imatrix makes one"});
+  }
   for (TensorInfo sums : header.tensors.tensors()) {
     if (!sums.name.ends_with(kSums) || sums.name.size() == kSums.size()) continue;
     const auto at = header.tensors.find(with_ending(sums.name, kCounts));
@@ -88,9 +95,10 @@ void ImatrixFile::read_gguf(std::uint64_t memory) {
     const TensorInfo& counts = header.tensors.tensors()[*at];
     if (sums.dtype != DType::F32 || counts.dtype != DType::F32)
       refuse(file_, "sums and counts must be F32", sums.offset, sums.name);
-    if (counts.elements == 0 || counts.elements > UINT32_MAX || sums.elements % counts.elements != 0) {
-      refuse(file_, "the sums don't divide into as many matrices as there are counts", sums.offset, sums.name,
-             fmt::format("{} sums, {} counts", sums.elements, counts.elements));
+    const std::uint64_t matrices = sums.shape.size() == 2 ? sums.shape[0] : 1;
+    if (sums.elements == 0 || sums.shape.size() > 2 || counts.elements != matrices || matrices > UINT32_MAX) {
+      refuse(file_, "the sums must be [matrices, columns], with a count for each matrix", sums.offset, sums.name,
+             fmt::format("{} and {} counts", to_string(sums.shape), counts.elements));
     }
     sums.name.remove_suffix(kSums.size());
     add(sums, {counts.offset, static_cast<std::uint32_t>(counts.elements)}, memory / 2);
@@ -128,6 +136,7 @@ void ImatrixFile::read_legacy(std::uint64_t memory) {
     const std::uint64_t counts_at = at;
     const auto values = number_at<std::int32_t>(file_, at + 4);
     at += 8;
+    if (number_at<std::int32_t>(file_, counts_at) < 0) refuse(file_, "an entry of less than no calls", counts_at, name);
     if (values < 1) refuse(file_, "an entry without values", at - 4, name, fmt::to_string(values));
     TensorInfo sums;
     sums.name = name;
@@ -140,10 +149,26 @@ void ImatrixFile::read_legacy(std::uint64_t memory) {
   }
 }
 
+std::uint64_t ImatrixFile::columns_of(std::size_t entry) const noexcept {
+  const std::uint32_t matrices = counts_[entry].matrices;
+  return matrices == 0 ? 0 : entries()[entry].elements / matrices;
+}
+
+// What reads knows no tensors; its errors learn the name here.
+void ImatrixFile::read_at(std::size_t entry, std::uint64_t offset, std::span<std::byte> out) const {
+  try {
+    file_.read_at(offset, out);
+  } catch (const Error& error) {
+    ErrorDetail detail = error.detail();
+    detail.tensor = printable(entries()[entry].name);
+    throw Error(error.code(), error.problem(), std::move(detail));
+  }
+}
+
 void ImatrixFile::read_sums(std::size_t entry, std::uint64_t first, std::span<float> out) const {
   const TensorInfo& sums = entries()[entry];
   const std::uint64_t offset = sums.offset + first * sizeof(float);
-  file_.read_at(offset, std::as_writable_bytes(out));
+  read_at(entry, offset, std::as_writable_bytes(out));
   const bool legacy = counts_[entry].matrices == 0;
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (!std::isfinite(out[i]) || out[i] < 0) {
@@ -161,11 +186,22 @@ void ImatrixFile::read_sums(std::size_t entry, std::uint64_t first, std::span<fl
 float ImatrixFile::count_at(std::size_t entry, std::uint64_t value) const {
   const Counts& counts = counts_[entry];
   if (counts.matrices == 0) {
-    const auto calls = number_at<std::int32_t>(file_, counts.offset);
-    return static_cast<float>(calls > 0 ? calls : 1) * kTokensPerCall;
+    std::int32_t calls = 0;
+    read_at(entry, counts.offset, std::as_writable_bytes(std::span(&calls, 1)));
+    return static_cast<float>(calls > 0 ? calls : 1) * kTokensPerCall;  // without calls the values are means already
   }
-  const std::uint64_t columns = entries()[entry].elements / counts.matrices;
-  return number_at<float>(file_, counts.offset + value / columns * sizeof(float));
+  const std::uint64_t offset = counts.offset + value / columns_of(entry) * sizeof(float);
+  float count = 0;
+  read_at(entry, offset, std::as_writable_bytes(std::span(&count, 1)));
+  if (!std::isfinite(count) || count < 0) {
+    throw Error(ErrorCode::value, "the importance matrix has a count that is none",
+                {.file = file_.name(),
+                 .tensor = printable(entries()[entry].name),
+                 .offset = offset,
+                 .expected = "a finite number, not negative",
+                 .found = fmt::format("{}", count)});
+  }
+  return count;
 }
 
 }  // namespace headrace::format::imatrix

@@ -32,9 +32,12 @@ class ImatrixFile {
   std::span<const TensorInfo> entries() const noexcept { return entries_.tensors(); }
   std::optional<std::size_t> find(std::string_view tensor) const noexcept { return entries_.find(tensor); }
 
+  /// Columns of an entry's matrices; 0 where the file doesn't say, as the legacy kind doesn't.
+  std::uint64_t columns_of(std::size_t entry) const noexcept;
+
   /// Sums of an entry from `first` on. Throws Error: io, value (negative, NaN or infinity).
   void read_sums(std::size_t entry, std::uint64_t first, std::span<float> out) const;
-  /// How many samples the sum at `value` is of; 0: none, and the sum says nothing.
+  /// How many samples the sum at `value` is of; 0: none, and the sum says nothing. Throws Error: io, value.
   float count_at(std::size_t entry, std::uint64_t value) const;
 
   const io::File& file() const noexcept { return file_; }
@@ -49,6 +52,7 @@ class ImatrixFile {
   explicit ImatrixFile(io::File file) : file_(std::move(file)) {}
   void read_gguf(std::uint64_t memory);
   void read_legacy(std::uint64_t memory);
+  void read_at(std::size_t entry, std::uint64_t offset, std::span<std::byte> out) const;
   void add(TensorInfo sums, Counts counts, std::uint64_t memory);
 
   io::File file_;
