@@ -11,7 +11,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <optional>
-#include <unordered_set>
+#include <set>
+#include <string_view>
 
 namespace headrace::plan {
 namespace {
@@ -51,14 +52,23 @@ std::optional<std::string_view> entry_for(const Draft& draft, std::size_t i) {
   return std::nullopt;
 }
 
+// True when some tensor has that name in its input or in the output.
+bool is_known(const Draft& draft, std::string_view name) {
+  for (std::size_t i = 0; i < draft.sources.size(); ++i) {
+    const format::TensorTable& tensors = draft.sources[i]->header.tensors;
+    const std::string_view prefix = draft.inputs[i].prefix;
+    if (tensors.find(name)) return true;
+    if (name.starts_with(prefix) && tensors.find(name.substr(prefix.size()))) return true;
+  }
+  return false;
+}
+
 // Entries whose tensor isn't there: of another model, or of a part that isn't converted.
 Tally entries_without_tensor(const Draft& draft) {
-  std::unordered_set<std::string_view> names;
-  for (std::size_t i = 0; i < draft.tensors.size(); ++i) names.insert({draft.tensors[i].name, draft.source_of(i).name});
   Tally unknown;
   for (const auto& file : draft.imatrix->files()) {
     for (const TensorInfo& entry : file.entries()) {
-      if (!names.contains(entry.name)) unknown.add(entry.name);
+      if (!is_known(draft, entry.name)) unknown.add(entry.name);
     }
   }
   return unknown;
@@ -66,7 +76,7 @@ Tally entries_without_tensor(const Draft& draft) {
 
 void weigh_by_files(Draft& draft) {
   Tally missing, shared;
-  std::unordered_set<std::string_view> used;
+  std::set<std::string_view> used;
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     const TensorInfo& tensor = draft.tensors[i];
     if (tensor.dtype == draft.source_of(i).dtype || !codec::uses_weights(tensor.dtype)) continue;
