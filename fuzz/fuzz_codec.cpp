@@ -11,6 +11,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -95,6 +96,22 @@ void check_decode(const Row& row, const std::byte* data, std::size_t bytes) {
   decoded(row.decode_odd, data, elements, 0);
 }
 
+/// The same with weights: the numbers' own magnitudes, turned around, where they are finite, and else zero.
+void check_encode_weighted(const Row& row, std::span<const float> numbers, std::size_t shift) {
+  std::vector<float> importance(numbers.size()), squares(numbers.size() / 32);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const float magnitude = std::fabs(numbers[numbers.size() - 1 - i]);
+    importance[i] = magnitude < 1e20F ? magnitude : 0.0F;
+  }
+  for (std::size_t i = 0; i < squares.size(); ++i) squares[i] = numbers[i * 32] * numbers[i * 32];
+  const Weights weights{importance.data(), squares.data()};
+  Output scalar(bytes_for(row.dtype, numbers.size()), shift, std::byte{0x00});
+  Output fast(bytes_for(row.dtype, numbers.size()), shift, std::byte{0xFF});
+  row.scalar.encode_weighted(numbers.data(), weights, scalar.data(), numbers.size());
+  row.fast.encode_weighted(numbers.data(), weights, fast.data(), numbers.size());
+  require_same(scalar.written(), fast.written(), "made otherwise by the fast kernel with weights", row.dtype);
+}
+
 /// Making: the same bytes from both kernels, out of any float there is.
 void check_encode(const Row& row, const std::byte* data, std::size_t bytes, std::size_t shift) {
   if (row.fast.encode == nullptr) return;
@@ -107,6 +124,7 @@ void check_encode(const Row& row, const std::byte* data, std::size_t bytes, std:
   row.fast.encode(numbers.data(), fast.data(), elements);
   require_same(scalar.written(), fast.written(), "made otherwise by the fast kernel", row.dtype);
   check_decode(row, fast.data(), fast.written().size());
+  if (row.fast.encode_weighted != nullptr) check_encode_weighted(row, numbers, shift);
 }
 
 std::vector<std::byte> expected(const Row& from, const Row& to, const std::byte* data, std::size_t elements) {
