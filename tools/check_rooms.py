@@ -27,6 +27,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PUBLIC = {
     "error": "base", "cancel": "base", "progress": "base", "bytes": "base", "access": "base", "version": "base",
     "dtype": "dtype",
+    "source": "io",
     "tensor": "format", "metadata": "format", "checkpoint": "format",
     "plan": "plan",
     "convert": "flow", "verify": "flow",

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 
 namespace headrace {
 
@@ -27,8 +28,7 @@ namespace headrace {
 Plan plan_conversion(std::span<const Input> inputs, const std::filesystem::path& output,
                      const ConvertOptions& options = {});
 /// The same for a single input, its names as they are.
-Plan plan_conversion(const std::filesystem::path& input, const std::filesystem::path& output,
-                     const ConvertOptions& options = {});
+Plan plan_conversion(const std::string& input, const std::filesystem::path& output, const ConvertOptions& options = {});
 
 struct ConvertReport {
   std::uint64_t bytes_read = 0;     ///< of tensors
@@ -44,9 +44,8 @@ struct ConvertReport {
 ConvertReport convert(const Plan& plan, const ProgressCallback& on_progress = {}, const CancelToken& cancel = {});
 
 /// plan_conversion and convert in one.
-ConvertReport convert(const std::filesystem::path& input, const std::filesystem::path& output,
-                      const ConvertOptions& options = {}, const ProgressCallback& on_progress = {},
-                      const CancelToken& cancel = {});
+ConvertReport convert(const std::string& input, const std::filesystem::path& output, const ConvertOptions& options = {},
+                      const ProgressCallback& on_progress = {}, const CancelToken& cancel = {});
 
 /// True when this build can make tensors of that type from floating-point ones.
 bool can_make(DType dtype) noexcept;

@@ -25,6 +25,8 @@ enum class DType : std::uint8_t {
   Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K,
   IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ4_NL, IQ4_XS,
   TQ1_0, TQ2_0, MXFP4, NVFP4, Q1_0, Q2_0,
+  // text of TensorFlow.js: of each element a u32 with its length, then that many bytes
+  STRING,
 };
 // clang-format on
 
@@ -34,6 +36,7 @@ enum class DTypeKind : std::uint8_t {
   floating,  ///< a real number per element, sub-byte ones included
   complex,
   block,  ///< a block type of ggml: numbers with shared scales
+  text,   ///< no number; elements differ in length
 };
 
 /// A row of the one table of element types.
@@ -42,7 +45,7 @@ struct DTypeInfo {
   std::string_view name;  ///< canonical name, as in plans and errors: "F16", "Q4_K"
   DTypeKind kind;
   std::uint16_t block_elements;       ///< elements per block; 1 for whole-byte scalars, 2 for F4, 4 for F6
-  std::uint16_t block_bytes;          ///< bytes per block
+  std::uint16_t block_bytes;          ///< bytes per block; 0 for text, whose length only the data tells
   std::string_view safetensors_name;  ///< empty when safetensors can't hold it
   std::int16_t gguf_id;               ///< ggml_type, or -1 when GGUF can't hold it
   std::string_view ggml_name;         ///< ggml's own spelling ("q4_K"), or empty
@@ -60,7 +63,8 @@ inline std::string_view name(DType dtype) noexcept { return info(dtype).name; }
 inline bool is_block(DType dtype) noexcept { return info(dtype).kind == DTypeKind::block; }
 inline bool is_float(DType dtype) noexcept { return info(dtype).kind == DTypeKind::floating; }
 
-/// Bytes of `elements` elements; nothing when they are no whole number of blocks or the size doesn't fit 64 bits.
+/// Bytes of `elements` elements; nothing when they are no whole number of blocks, the size doesn't fit 64 bits, or only
+/// the data tells it (text, unless there are no elements).
 std::optional<std::uint64_t> bytes_of(DType dtype, std::uint64_t elements) noexcept;
 
 }  // namespace headrace

@@ -21,9 +21,9 @@ enum class Nonfinite : std::uint8_t {
   keep,    ///< take what the type's conversion makes of it
 };
 
-/// A file that a conversion reads.
+/// A checkpoint that a conversion reads.
 struct Input {
-  std::filesystem::path path;
+  std::string location;  ///< a path, a folder, a URL or "-": see SourceOptions
   /// Goes in front of the name of each tensor that doesn't begin with it already.
   std::string prefix = {};
 };
@@ -61,6 +61,9 @@ struct ConvertOptions {
   std::optional<std::string> architecture =
       {};  ///< general.architecture of a GGUF output; else kept when the source has one
   Nonfinite nonfinite = Nonfinite::refuse;
+  /// Bytes of tensors that a file shall hold at most; more files are made then. A set of files never replaces another.
+  std::optional<std::uint64_t> shard_size = {};
+  SourceOptions source = {};              ///< for all inputs
   std::uint64_t memory = kDefaultMemory;  ///< budget in bytes: headers, plan and data in flight
   unsigned threads = 0;                   ///< workers; 0: one per core
   bool force = false;                     ///< replace an existing output
@@ -94,7 +97,8 @@ struct PlannedTensor {
   Importance importance = Importance::none;  ///< none where it makes no difference, and where the files have no entry
   std::uint64_t source_bytes = 0;
   std::uint64_t bytes = 0;
-  std::uint64_t offset = 0;  ///< of the first byte in the output file
+  std::size_t file = 0;      ///< which of the output's files it goes to
+  std::uint64_t offset = 0;  ///< of the first byte in that file
 };
 
 /// The reason as a short phrase: "row of 100 isn't whole blocks of 32".
@@ -105,9 +109,13 @@ std::string explain(const PlannedTensor& tensor);
 class Plan {
  public:
   std::span<const Input> inputs() const noexcept;
-  Format from(std::size_t input) const noexcept;  ///< the format of an input
-  const std::filesystem::path& output() const noexcept;
+  Format from(std::size_t input) const noexcept;         ///< the format of an input
+  const std::filesystem::path& output() const noexcept;  ///< as it was asked for
   Format to() const noexcept;
+  /// The files that hold the tensors: one, or shards numbered from the output's name. Shards of safetensors get an
+  /// index beside them.
+  std::size_t output_files() const noexcept;
+  const std::filesystem::path& output_file(std::size_t i) const noexcept;
   const ConvertOptions& options() const noexcept;
 
   std::size_t size() const noexcept;
@@ -119,8 +127,8 @@ class Plan {
   std::span<const std::string> notes() const noexcept;
 
   std::uint64_t source_bytes() const noexcept;  ///< of all tensors
-  std::uint64_t header_bytes() const noexcept;  ///< of the output, up to its first tensor
-  std::uint64_t output_bytes() const noexcept;  ///< of the whole output file
+  std::uint64_t header_bytes() const noexcept;  ///< of all output files, up to their first tensors
+  std::uint64_t output_bytes() const noexcept;  ///< of all output files that hold tensors
 
   struct Impl;
   explicit Plan(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}

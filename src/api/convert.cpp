@@ -37,8 +37,7 @@ Plan plan_conversion(std::span<const Input> inputs, const std::filesystem::path&
   return Plan(plan::resolve(plan::draft_conversion(inputs, output, *to, options)));
 }
 
-Plan plan_conversion(const std::filesystem::path& input, const std::filesystem::path& output,
-                     const ConvertOptions& options) {
+Plan plan_conversion(const std::string& input, const std::filesystem::path& output, const ConvertOptions& options) {
   const Input only{input};
   return plan_conversion(std::span(&only, 1), output, options);
 }
@@ -47,8 +46,8 @@ ConvertReport convert(const Plan& plan, const ProgressCallback& on_progress, con
   return flow::run(plan.impl(), on_progress, cancel);
 }
 
-ConvertReport convert(const std::filesystem::path& input, const std::filesystem::path& output,
-                      const ConvertOptions& options, const ProgressCallback& on_progress, const CancelToken& cancel) {
+ConvertReport convert(const std::string& input, const std::filesystem::path& output, const ConvertOptions& options,
+                      const ProgressCallback& on_progress, const CancelToken& cancel) {
   return convert(plan_conversion(input, output, options), on_progress, cancel);
 }
 

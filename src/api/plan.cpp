@@ -13,8 +13,10 @@ std::size_t Plan::size() const noexcept { return impl_->tensors.size(); }
 const Metadata& Plan::metadata() const noexcept { return *impl_->metadata; }
 std::span<const std::string> Plan::notes() const noexcept { return impl_->notes; }
 std::uint64_t Plan::source_bytes() const noexcept { return impl_->source_bytes; }
-std::uint64_t Plan::header_bytes() const noexcept { return impl_->layout.header.size(); }
-std::uint64_t Plan::output_bytes() const noexcept { return impl_->layout.file_bytes; }
+std::uint64_t Plan::header_bytes() const noexcept { return impl_->outputs.header_bytes(); }
+std::uint64_t Plan::output_bytes() const noexcept { return impl_->outputs.file_bytes(); }
+std::size_t Plan::output_files() const noexcept { return impl_->outputs.parts.size(); }
+const std::filesystem::path& Plan::output_file(std::size_t i) const noexcept { return impl_->outputs.parts[i].path; }
 
 PlannedTensor Plan::operator[](std::size_t i) const noexcept {
   const TensorInfo& from = impl_->source_of(static_cast<std::uint32_t>(i));
@@ -38,6 +40,7 @@ PlannedTensor Plan::operator[](std::size_t i) const noexcept {
   }
   tensor.source_bytes = from.bytes;
   tensor.bytes = to.bytes;
+  tensor.file = to.file;
   tensor.offset = to.offset;
   return tensor;
 }

@@ -48,9 +48,11 @@ struct CheckpointWriter::Impl {
   Impl(const std::filesystem::path& path, std::span<const TensorSpec> specs, const WriterOptions& options)
       : file(path.string()),
         table(table_of(specs, file)),
-        writer(path, table.tensors(),
-               format::lay_out(format_for(path, options), table.mutable_tensors(), {}, options.metadata, file),
-               options.force) {}
+        outputs{
+            {{path, format::lay_out(format_for(path, options), table.mutable_tensors(), {}, options.metadata, file)}},
+            {},
+            false},
+        writer(table.tensors(), outputs, options.force) {}
 
   std::size_t index_of(std::string_view name) const {
     if (const auto at = table.find(name)) return *at;
@@ -60,6 +62,7 @@ struct CheckpointWriter::Impl {
 
   std::string file;
   format::TensorTable table;
+  format::Outputs outputs;
   format::Writer writer;
   bool committed = false;
 };

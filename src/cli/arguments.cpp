@@ -64,7 +64,8 @@ double parse_max_rmse(std::string_view text) {
 
 Format parse_output_format(std::string_view text) {
   const std::optional<Format> format = parse_format(text);
-  if (!format) throw UsageError(fmt::format("--to: expected gguf or safetensors, found '{}'", text));
+  if (!format || !can_write(*format))
+    throw UsageError(fmt::format("--to: expected gguf or safetensors, found '{}'", text));
   return *format;
 }
 

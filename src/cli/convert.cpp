@@ -1,21 +1,16 @@
 // headrace convert: a checkpoint becomes a new file.
-#include <headrace/bytes.hpp>
 #include <headrace/convert.hpp>
 
 #include "cli/arguments.hpp"
 #include "cli/commands.hpp"
-#include "cli/dry_run.hpp"
+#include "cli/conversion.hpp"
 #include "cli/inputs.hpp"
-#include "cli/json.hpp"
-#include "cli/progress_bar.hpp"
-#include "cli/terminal.hpp"
-#include "cli/text.hpp"
+#include "cli/source_options.hpp"
 #include "cli/type_rules.hpp"
 #include "cli/types.hpp"
 
-#include <fmt/format.h>
-
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace headrace::cli {
@@ -23,99 +18,27 @@ namespace {
 
 struct Arguments {
   InputArguments inputs;
-  std::string output;
+  SourceOptions source;
+  ConversionArguments conversion;
   std::string type;
   std::string type_rules;
   std::string skip_list;
   std::vector<std::string> imatrix;
-  std::string to;
   std::string architecture;
   std::string nonfinite;
-  bool force = false;
-  bool dry_run = false;
-  JobArguments job;
 };
 
-ConvertOptions options_of(const Arguments& arguments) {
-  if (arguments.output.empty()) throw UsageError("no output file was given; name it with -o FILE");
-  ConvertOptions options;
-  if (!arguments.to.empty()) {
-    options.to = parse_output_format(arguments.to);
-  } else if (!format_of_suffix(arguments.output)) {
-    throw UsageError(
-        fmt::format("'{}' ends neither in .gguf nor in .safetensors; say which with --to gguf or "
-                    "--to safetensors",
-                    arguments.output));
-  }
+int run(const Arguments& arguments, Context& context) {
+  const std::vector<Input> inputs = inputs_of(arguments.inputs);
+  ConvertOptions options = options_of(arguments.conversion);
   if (!arguments.type.empty()) options.type = parse_target_type(arguments.type, "--type");
   options.type_rules = parse_type_rules(arguments.type_rules);
   options.skip_list = parse_skip_list(arguments.skip_list);
   parse_imatrix(arguments.imatrix, options);
   if (!arguments.architecture.empty()) options.architecture = arguments.architecture;
   options.nonfinite = parse_nonfinite(arguments.nonfinite);
-  options.memory = parse_memory(arguments.job.memory);
-  options.threads = parse_threads(arguments.job.threads);
-  options.force = arguments.force;
-  return options;
-}
-
-void print_notes(const Plan& plan) {
-  std::string text;
-  for (const std::string& note : plan.notes()) {
-    text += "headrace: note: ";
-    append_safe(text, note);
-    text += '\n';
-  }
-  write_stderr(text);
-}
-
-std::string summary(const Plan& plan, const ConvertReport& report) {
-  std::string text = "headrace: wrote ";
-  append_safe(text, plan.output().string());
-  text += ": " + format_bytes(report.bytes_written);
-  if (plan.source_bytes() != 0) {
-    text += fmt::format(" from {} ({:.3g} of the size)", format_bytes(plan.source_bytes()),
-                        static_cast<double>(report.bytes_written) / static_cast<double>(plan.source_bytes()));
-  }
-  text += " in " + duration(report.seconds);
-  const double gigabytes = static_cast<double>(report.bytes_read) / 1e9;
-  if (report.seconds > 0) text += fmt::format(", {:.2f} GB/s", gigabytes / report.seconds);
-  return text + "\n";
-}
-
-void print_report(Output& out, const Plan& plan, const ConvertReport& report) {
-  JsonDocument document(out);
-  describe(document, plan);
-  document.member("notes", Json(plan.notes()));
-  document.member("bytes_read", report.bytes_read);
-  document.member("bytes_written", report.bytes_written);
-  document.member("seconds", report.seconds);
-  document.member("peak_budget", report.peak_budget);
-  document.end();
-}
-
-int run(const Arguments& arguments, Context& context) {
-  const std::vector<Input> inputs = inputs_of(arguments.inputs);
-  const Plan plan = plan_conversion(inputs, arguments.output, options_of(arguments));
-  if (arguments.dry_run) {
-    if (arguments.job.json) {
-      print_plan_json(context.out, plan);
-    } else {
-      print_plan(context.out, plan);
-    }
-    return kOk;
-  }
-
-  if (!arguments.job.quiet) print_notes(plan);
-  ProgressBar bar("converting", arguments.job.quiet);
-  const ConvertReport report = [&] {
-    const Signals::Job job(context.signals);
-    return convert(plan, bar.callback(), job.token());
-  }();
-  bar.clear();
-  if (!arguments.job.quiet) write_stderr(summary(plan, report));
-  if (arguments.job.json) print_report(context.out, plan, report);
-  return kOk;
+  options.source = arguments.source;
+  return run_conversion(inputs, arguments.conversion, options, "converting", context);
 }
 
 constexpr const char* kExamples = R"(Examples:
@@ -123,6 +46,9 @@ constexpr const char* kExamples = R"(Examples:
   headrace convert model.safetensors -o model-q8_0.gguf --type q8_0 --memory 512MiB
   headrace convert model.safetensors -o model.gguf --type q4_0 --dry-run
   headrace convert model.gguf -o model.safetensors --type bf16
+  headrace convert https://example.org/model.safetensors -o model-q8_0.gguf --type q8_0
+  curl -L https://example.org/model.gguf | headrace convert - -o model.safetensors
+  headrace convert pytorch_model.bin -o model.safetensors --shard-size 5GB
   headrace convert --diffusion-model flux.safetensors --clip-l clip_l.safetensors \
       --t5xxl t5xxl.safetensors --vae ae.safetensors -o all-in-one.gguf --type q8_0
   headrace convert model.safetensors -o model.gguf --type q4_0 \
@@ -145,7 +71,7 @@ void add_convert(CLI::App& app, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App& command = *app.add_subcommand("convert", "Write a checkpoint as another format or type");
   add_input_options(command, arguments->inputs);
-  command.add_option("-o,--output", arguments->output, "The file to write")->type_name("FILE");
+  add_source_options(command, arguments->source);
   command.add_option("--type", arguments->type, "The type to convert to; this build can make\n" + available_types())
       ->type_name("NAME");
   command
@@ -164,9 +90,6 @@ void add_convert(CLI::App& app, Action& action) {
       ->type_name("none|ones|FILE")
       ->allow_extra_args(false);
   command
-      .add_option("--to", arguments->to, "The format to write, gguf or safetensors;\ndefault: by the output's suffix")
-      ->type_name("FORMAT");
-  command
       .add_option("--architecture", arguments->architecture,
                   "general.architecture of a GGUF output;\ndefault: the input's, where it has one")
       ->type_name("NAME");
@@ -175,9 +98,7 @@ void add_convert(CLI::App& app, Action& action) {
           "--nonfinite", arguments->nonfinite,
           "Numbers the type can't hold (NaN, infinity, overflow): refuse,\nthe default, or keep what becomes of them")
       ->type_name("refuse|keep");
-  command.add_flag("--force", arguments->force, "Replace an existing output");
-  command.add_flag("--dry-run", arguments->dry_run, "Print what would be done, tensor by tensor; write nothing");
-  add_job_options(command, arguments->job, "Print the report, the plan or the error as JSON on stdout");
+  add_conversion_options(command, arguments->conversion);
   command.footer(kExamples);
   command.callback(
       [arguments, &action] { action = [arguments](Context& context) { return run(*arguments, context); }; });

@@ -42,11 +42,19 @@ std::string problem_with_output(const Plan& plan) {
   std::error_code ignored;
   const std::string output = "'" + plan.output().string() + "'";
   for (const Input& input : plan.inputs()) {
-    if (std::filesystem::equivalent(input.path, plan.output(), ignored)) return output + " is an input: choose another";
+    if (std::filesystem::equivalent(input.location, plan.output(), ignored))
+      return output + " is an input: choose another";
   }
   for (const std::filesystem::path& imatrix : plan.options().imatrix_files) {
     if (std::filesystem::equivalent(imatrix, plan.output(), ignored))
       return output + " is the importance matrix: choose another";
+  }
+  if (plan.output_files() > 1) {
+    for (std::size_t i = 0; i < plan.output_files(); ++i) {
+      if (std::filesystem::exists(plan.output_file(i), ignored))
+        return "'" + plan.output_file(i).string() + "' exists: a set of files never replaces another";
+    }
+    return {};
   }
   if (plan.options().force || !std::filesystem::exists(plan.output(), ignored)) return {};
   return output + " exists: converting needs --force to replace it";
@@ -107,7 +115,7 @@ void print_plan(Output& out, const Plan& plan) {
   }
   for (std::size_t i = 0; i < plan.inputs().size(); ++i) {
     const Input& input = plan.inputs()[i];
-    out.print("input    {}, {}{}\n", safe(input.path.string()), name(plan.from(i)),
+    out.print("input    {}, {}{}\n", safe(input.location), name(plan.from(i)),
               input.prefix.empty() ? "" : fmt::format(", prefix '{}'", safe(input.prefix)));
   }
   for (const std::filesystem::path& file : plan.options().imatrix_files)
@@ -115,16 +123,22 @@ void print_plan(Output& out, const Plan& plan) {
   out.print("source   {} ({} bytes) of tensors\n", format_bytes(plan.source_bytes()), grouped(plan.source_bytes()));
   out.print("output   {} ({} bytes), {}, header {}\n", format_bytes(plan.output_bytes()), grouped(plan.output_bytes()),
             name(plan.to()), format_bytes(plan.header_bytes()));
+  if (plan.output_files() > 1) {
+    out.print("files    {}, from {}\n", grouped(plan.output_files()), safe(plan.output_file(0).string()));
+  }
 }
 
 void describe(JsonDocument& document, const Plan& plan) {
   document.begin_list("inputs");
   for (std::size_t i = 0; i < plan.inputs().size(); ++i) {
     const Input& input = plan.inputs()[i];
-    document.element({{"file", input.path.string()}, {"prefix", input.prefix}, {"format", name(plan.from(i))}});
+    document.element({{"file", input.location}, {"prefix", input.prefix}, {"format", name(plan.from(i))}});
   }
   document.end_list();
   document.member("output", plan.output().string());
+  std::vector<std::string> files;
+  for (std::size_t i = 0; i < plan.output_files(); ++i) files.push_back(plan.output_file(i).string());
+  document.member("files", files);
   document.member("to", name(plan.to()));
   const std::optional<DType> type = plan.options().type;
   document.member("type", type ? Json(name(*type)) : Json(nullptr));
@@ -163,6 +177,7 @@ void print_plan_json(Output& out, const Plan& plan) {
                       {"imatrix", word_of(tensor.importance)},
                       {"source_bytes", tensor.source_bytes},
                       {"bytes", tensor.bytes},
+                      {"file_index", tensor.file},
                       {"offset", tensor.offset}});
   }
   document.end_list();

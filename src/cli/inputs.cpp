@@ -35,7 +35,11 @@ Input parse_component(const std::string& text) {
 }  // namespace
 
 void add_input_options(CLI::App& command, InputArguments& arguments) {
-  command.add_option("INPUT,-m,--model", arguments.model, "The checkpoint to read: .safetensors or .gguf")
+  command
+      .add_option("INPUT,-m,--model", arguments.models,
+                  "What to read: safetensors, GGUF, PyTorch, TensorFlow.js or NumPy;\n"
+                  "an index of shards, a folder, https://..., hf://owner/repo/file,\n"
+                  "or - for the standard input; several make one")
       ->type_name("FILE");
   arguments.named.resize(kComponents.size());
   for (std::size_t i = 0; i < kComponents.size(); ++i) {
@@ -49,7 +53,7 @@ void add_input_options(CLI::App& command, InputArguments& arguments) {
 
 std::vector<Input> inputs_of(const InputArguments& arguments) {
   std::vector<Input> inputs;
-  if (!arguments.model.empty()) inputs.push_back({arguments.model});
+  for (const std::string& model : arguments.models) inputs.push_back({model});
   for (std::size_t i = 0; i < kComponents.size(); ++i) {
     if (!arguments.named[i].empty()) inputs.push_back({arguments.named[i], kComponents[i].prefix});
   }

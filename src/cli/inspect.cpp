@@ -5,6 +5,7 @@
 #include "cli/arguments.hpp"
 #include "cli/commands.hpp"
 #include "cli/json.hpp"
+#include "cli/source_options.hpp"
 #include "cli/table.hpp"
 #include "cli/text.hpp"
 
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -20,6 +22,7 @@ namespace {
 
 struct Arguments {
   std::string file;
+  SourceOptions source;
   std::string memory;
   bool tensors = false;
   bool metadata = false;
@@ -74,13 +77,24 @@ void print_key_facts(Output& out, const Metadata& metadata) {
   }
 }
 
+void print_size(Output& out, const Checkpoint& checkpoint) {
+  const std::uint64_t bytes = checkpoint.file_bytes();
+  if (checkpoint.files() != 1) {
+    out.print("size        {} ({} bytes) in {} parts\n", format_bytes(bytes), grouped(bytes), checkpoint.files());
+  } else if (bytes == std::numeric_limits<std::uint64_t>::max()) {
+    out.print("size        not known: a stream, data from byte {}\n", grouped(checkpoint.data_offset()));
+  } else {
+    out.print("size        {} ({} bytes), data from byte {}\n", format_bytes(bytes), grouped(bytes),
+              grouped(checkpoint.data_offset()));
+  }
+}
+
 void print_summary(Output& out, const Checkpoint& checkpoint) {
   const std::vector<TypeTotal> totals = totals_by_type(checkpoint);
   const std::uint64_t elements = all_elements(totals);
-  out.print("{}\n", safe(checkpoint.path().string()));
+  out.print("{}\n", safe(checkpoint.location()));
   out.print("format      {}\n", format_line(checkpoint));
-  out.print("size        {} ({} bytes), data from byte {}\n", format_bytes(checkpoint.file_bytes()),
-            grouped(checkpoint.file_bytes()), grouped(checkpoint.data_offset()));
+  print_size(out, checkpoint);
   out.print("tensors     {}\n", grouped(checkpoint.tensors().size()));
   out.print("parameters  {}", rounded_count(elements));
   if (elements >= 1'000'000) out.print(" ({})", grouped(elements));
@@ -133,9 +147,12 @@ void print_metadata(Output& out, const Metadata& metadata) {
 void print_json(Output& out, const Checkpoint& checkpoint, bool tensors, bool metadata) {
   const std::vector<TypeTotal> totals = totals_by_type(checkpoint);
   JsonDocument document(out);
-  document.member("file", checkpoint.path().string());
+  document.member("file", checkpoint.location());
   document.member("format", name(checkpoint.format()));
   document.member("format_version", checkpoint.format_version());
+  std::vector<std::string> files;
+  for (std::size_t i = 0; i < checkpoint.files(); ++i) files.push_back(checkpoint.file(i));
+  document.member("files", files);
   document.member("file_bytes", checkpoint.file_bytes());
   document.member("data_offset", checkpoint.data_offset());
   document.member("tensor_count", checkpoint.tensors().size());
@@ -158,6 +175,8 @@ void print_json(Output& out, const Checkpoint& checkpoint, bool tensors, bool me
                         {"shape", tensor.shape},
                         {"parameters", tensor.elements},
                         {"bytes", tensor.bytes},
+                        {"file_index", tensor.file},
+                        {"encoding", to_string(tensor.encoding)},
                         {"offset", tensor.offset}});
     }
     document.end_list();
@@ -174,7 +193,7 @@ void print_json(Output& out, const Checkpoint& checkpoint, bool tensors, bool me
 
 int run(const Arguments& arguments, Context& context) {
   if (arguments.file.empty()) throw UsageError("no file was given");
-  const Checkpoint checkpoint = Checkpoint::open(arguments.file, {.memory = parse_memory(arguments.memory)});
+  const Checkpoint checkpoint = Checkpoint::open(arguments.file, {parse_memory(arguments.memory), arguments.source});
   if (arguments.json) {
     const bool everything = !arguments.tensors && !arguments.metadata;
     print_json(context.out, checkpoint, arguments.tensors || everything, arguments.metadata || everything);
@@ -206,9 +225,10 @@ Exit status: 0 done, 1 the file can't be read or breaks its format, 2 wrong usag
 void add_inspect(CLI::App& app, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App& command = *app.add_subcommand("inspect", "Show what is in a checkpoint");
-  command.add_option("INPUT,-m,--model", arguments->file, "The checkpoint to read")->type_name("FILE");
+  command.add_option("INPUT,-m,--model", arguments->file, "The checkpoint to read, as in convert")->type_name("FILE");
   command.add_flag("--tensors", arguments->tensors, "List the tensors: name, type, shape, bytes, offset in the file");
   command.add_flag("--metadata", arguments->metadata, "List the metadata: key, type, value");
+  add_source_options(command, arguments->source);
   add_memory_option(command, arguments->memory);
   command.add_flag("--json", arguments->json, "Print everything, or the error, as JSON on stdout");
   command.footer(kExamples);

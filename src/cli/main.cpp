@@ -74,7 +74,7 @@ int refuse(Output& out, bool json, const CLI::App& app, std::string_view problem
 
 int report_interrupted(Output& out, bool json, const CLI::App& app, const Error& error) {
   out.discard();
-  const bool writes = app.got_subcommand("convert");
+  const bool writes = !app.got_subcommand("inspect") && !app.got_subcommand("verify");
   write_stderr(writes ? "headrace: interrupted; nothing was written\n" : "headrace: interrupted\n");
   if (json) print_error_json(out, error_document(error));
   return kInterrupted;
@@ -126,6 +126,8 @@ int run(int argc, char** argv) {
     add_convert(app, action);
     add_inspect(app, action);
     add_verify(app, action);
+    add_split(app, action);
+    add_merge(app, action);
     try {
       app.parse(argc, argv);
     } catch (const CLI::CallForVersion& answer) {

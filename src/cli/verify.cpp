@@ -4,6 +4,7 @@
 #include "cli/arguments.hpp"
 #include "cli/commands.hpp"
 #include "cli/progress_bar.hpp"
+#include "cli/source_options.hpp"
 #include "cli/verdict.hpp"
 
 #include <algorithm>
@@ -16,14 +17,15 @@ struct Arguments {
   std::string first;
   std::string second;
   std::string max_rmse;
+  SourceOptions source;
   bool tensors = false;
   JobArguments job;
 };
 
 VerifyReport compare(const Arguments& arguments, const VerifyOptions& options, Context& context) {
-  const Checkpoint first = Checkpoint::open(arguments.first, {.memory = options.memory});
+  const Checkpoint first = Checkpoint::open(arguments.first, {options.memory, arguments.source});
   const std::uint64_t left = options.memory - std::min(options.memory, first.memory());
-  const Checkpoint second = Checkpoint::open(arguments.second, {.memory = left});
+  const Checkpoint second = Checkpoint::open(arguments.second, {left, arguments.source});
   ProgressBar bar("verifying", arguments.job.quiet);
   const Signals::Job job(context.signals);
   return verify(first, second, options, bar.callback(), job.token());
@@ -70,6 +72,7 @@ void add_verify(CLI::App& app, Action& action) {
   command.add_option("B", arguments->second, "The checkpoint to check")->type_name("FILE");
   command.add_option("--max-rmse", arguments->max_rmse, "The relative RMSE that a tensor may have")->type_name("X");
   command.add_flag("--tensors", arguments->tensors, "List all tensors, not only those that differ");
+  add_source_options(command, arguments->source);
   add_job_options(command, arguments->job, "Print the result, or the error, as JSON on stdout");
   command.footer(kExamples);
   command.callback(

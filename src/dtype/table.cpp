@@ -61,13 +61,14 @@ constexpr std::array kTable = {
     DTypeInfo{NVFP4, "NVFP4", block, 64, 36, "", 40, "nvfp4", ""},
     DTypeInfo{Q1_0, "Q1_0", block, 128, 18, "", 41, "q1_0", ""},
     DTypeInfo{Q2_0, "Q2_0", block, 64, 18, "", 42, "q2_0", ""},
+    DTypeInfo{STRING, "STRING", text, 1, 0, "", -1, "", ""},
 };
 
 constexpr bool in_enumeration_order() {
   for (std::size_t i = 0; i < kTable.size(); ++i) {
     if (static_cast<std::size_t>(kTable[i].dtype) != i) return false;
   }
-  return kTable.size() == static_cast<std::size_t>(Q2_0) + 1;
+  return kTable.size() == static_cast<std::size_t>(STRING) + 1;
 }
 static_assert(in_enumeration_order(), "a type must be its own row number");
 
@@ -101,6 +102,7 @@ std::optional<DType> parse_dtype(std::string_view name) noexcept {
 std::optional<std::uint64_t> bytes_of(DType dtype, std::uint64_t elements) noexcept {
   const DTypeInfo& row = info(dtype);
   if (elements % row.block_elements != 0) return std::nullopt;
+  if (row.kind == text && elements != 0) return std::nullopt;
   std::uint64_t bytes = 0;
   if (__builtin_mul_overflow(elements / row.block_elements, std::uint64_t{row.block_bytes}, &bytes)) return {};
   return bytes;

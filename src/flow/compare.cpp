@@ -2,6 +2,7 @@
 
 #include "flow/crew.hpp"
 #include "flow/difference.hpp"
+#include "flow/tensor_reader.hpp"
 #include "plan/shapes.hpp"
 
 #include <headrace/error.hpp>
@@ -10,8 +11,11 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -80,15 +84,13 @@ class Comparison {
         cancel_(cancel) {
     const std::size_t rows = a_.header.tensors.tensors().size() + b_.header.tensors.tensors().size();
     gate_.charge(a_.memory() + b_.memory() + rows * (sizeof(TensorComparison) + sizeof(Both)),
-                 "the index of " + a_.file.name() + " and " + b_.file.name());
+                 "the index of " + a_.location + " and " + b_.location);
   }
 
   VerifyReport run() {
     match_tensors();
     report_.metadata_identical = same_metadata();
-    if (a_.file.size() == b_.file.size()) {
-      report_.files_identical = equal_bytes({{0, 0, a_.file.size()}}).front();
-    }
+    if (a_.files.size() == 1 && b_.files.size() == 1) report_.files_identical = equal_files();
     if (!report_.files_identical) {
       find_identical();
       measure();
@@ -97,9 +99,7 @@ class Comparison {
   }
 
  private:
-  struct Extent {
-    std::uint64_t a, b, bytes;
-  };
+  using Read = std::function<void(std::size_t task, std::uint64_t first, std::span<std::byte> out)>;
   // A tensor on both sides, and its row in the report.
   struct Both {
     const TensorInfo *a, *b;
@@ -109,7 +109,8 @@ class Comparison {
   static std::uint64_t parts_of(const Both& both) { return (both.a->elements + kPieceElements - 1) / kPieceElements; }
   void match_tensors();
   bool same_metadata() const;
-  std::vector<char> equal_bytes(const std::vector<Extent>& extents);
+  bool equal_files();
+  std::vector<char> equal_bytes(std::vector<std::uint64_t> sizes, const Read& read_a, const Read& read_b);
   void find_identical();
   void measure();
   template <typename Work>
@@ -178,22 +179,26 @@ void Comparison::work_through(PairQueue& queue, std::uint64_t total, const Work&
   report();
 }
 
-// Which of these extents hold the same bytes in both files.
-std::vector<char> Comparison::equal_bytes(const std::vector<Extent>& extents) {
-  std::vector<std::uint64_t> sizes;
-  std::uint64_t total = 0;
-  for (const Extent& extent : extents) {
-    sizes.push_back(extent.bytes);
-    total += extent.bytes;
-  }
+bool Comparison::equal_files() {
+  const io::ByteSource &a = *a_.files.front(), &b = *b_.files.front();
+  if (a.size() != b.size()) return false;
+  const auto read = [](const io::ByteSource& file) {
+    return [&file](std::size_t, std::uint64_t first, std::span<std::byte> out) { file.read_at(first, out); };
+  };
+  return equal_bytes({a.size()}, read(a), read(b)).front() != 0;
+}
+
+// Which of these runs of bytes, each `sizes[i]` long, are the same on both sides.
+std::vector<char> Comparison::equal_bytes(std::vector<std::uint64_t> sizes, const Read& read_a, const Read& read_b) {
+  const std::uint64_t total = std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0});
+  std::vector<std::atomic<char>> equal(sizes.size());
   PairQueue queue(std::move(sizes), kPieceBytes);
-  std::vector<std::atomic<char>> equal(extents.size());
   for (auto& flag : equal) flag = 1;
   work_through(queue, total, [&](const Pair& pair) {
     const base::Gate::Slab slab = gate_.acquire(2 * pair.count);
     const auto a = slab.bytes().first(pair.count), b = slab.bytes().subspan(pair.count, pair.count);
-    a_.file.read_at(extents[pair.task].a + pair.first, a);
-    b_.file.read_at(extents[pair.task].b + pair.first, b);
+    read_a(pair.task, pair.first, a);
+    read_b(pair.task, pair.first, b);
     if (std::memcmp(a.data(), b.data(), pair.count) != 0) {
       equal[pair.task] = 0;
       queue.skip(pair.task);
@@ -205,17 +210,26 @@ std::vector<char> Comparison::equal_bytes(const std::vector<Extent>& extents) {
 
 // Tensors of one type may be equal byte for byte; those that are not go on to measure().
 void Comparison::find_identical() {
-  std::vector<Extent> extents;
+  std::vector<std::uint64_t> sizes;
   std::vector<Both> candidates, rest;
   for (const Both& both : both_) {
-    if (both.a->dtype == both.b->dtype) {
-      extents.push_back({both.a->offset, both.b->offset, both.a->bytes});
+    if (both.a->dtype == both.b->dtype && both.a->bytes != both.b->bytes) {
+      report_.tensors[both.row].match = Match::bytes_differ;  // texts
+    } else if (both.a->dtype == both.b->dtype) {
+      sizes.push_back(both.a->bytes);
       candidates.push_back(both);
     } else {
       rest.push_back(both);
     }
   }
-  const std::vector<char> equal = equal_bytes(extents);
+  const std::vector<char> equal = equal_bytes(
+      std::move(sizes),
+      [&](std::size_t task, std::uint64_t first, std::span<std::byte> out) {
+        read_tensor(a_, *candidates[task].a, first, out);
+      },
+      [&](std::size_t task, std::uint64_t first, std::span<std::byte> out) {
+        read_tensor(b_, *candidates[task].b, first, out);
+      });
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     if (equal[i]) continue;
     if (comparable(candidates[i].a->dtype, candidates[i].b->dtype)) {
@@ -235,7 +249,7 @@ void Comparison::measure() {
     parts_count += parts_of(both);
     total += both.a->bytes + both.b->bytes;
   }
-  gate_.charge(parts_count * sizeof(Difference), "the sums of the comparison with " + b_.file.name());
+  gate_.charge(parts_count * sizeof(Difference), "the sums of the comparison with " + b_.location);
   std::vector<std::vector<Difference>> parts(both_.size());
   for (std::size_t i = 0; i < both_.size(); ++i) parts[i].resize(parts_of(both_[i]));
   PairQueue queue(std::move(sizes), kPieceElements);
@@ -244,8 +258,8 @@ void Comparison::measure() {
     const std::size_t a_bytes = *bytes_of(a.dtype, pair.count), b_bytes = *bytes_of(b.dtype, pair.count);
     const base::Gate::Slab slab = gate_.acquire(a_bytes + b_bytes);
     const auto a_part = slab.bytes().first(a_bytes), b_part = slab.bytes().subspan(a_bytes, b_bytes);
-    a_.file.read_at(a.offset + *bytes_of(a.dtype, pair.first), a_part);
-    b_.file.read_at(b.offset + *bytes_of(b.dtype, pair.first), b_part);
+    read_tensor(a_, a, *bytes_of(a.dtype, pair.first), a_part);
+    read_tensor(b_, b, *bytes_of(b.dtype, pair.first), b_part);
     parts[pair.task][pair.first / kPieceElements] =
         difference(a.dtype, a_part.data(), b.dtype, b_part.data(), pair.count);
     return a_bytes + b_bytes;
@@ -264,6 +278,11 @@ void Comparison::measure() {
 
 VerifyReport compare(const Checkpoint::Impl& first, const Checkpoint::Impl& second, const VerifyOptions& options,
                      const ProgressCallback& on_progress, const CancelToken& cancel) {
+  for (const Checkpoint::Impl* side : {&first, &second}) {
+    if (!side->forward_only()) continue;
+    throw Error(ErrorCode::unsupported, "a stream can't be compared: its bytes are wanted more than once",
+                {.file = side->location, .hint = "save it to a file first, and give that"});
+  }
   return Comparison(first, second, options, on_progress, cancel).run();
 }
 

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 
@@ -45,15 +46,28 @@ class Meter {
 };
 
 void refuse_input_as_output(const Plan::Impl& plan) {
-  const auto output = io::file_id(plan.output);
-  const auto refuse = [&](const io::File& input, const char* what) {
-    if (output != input.id()) return;
-    throw Error(ErrorCode::conflict, fmt::format("the output is {}, perhaps through a link", what),
-                {.file = plan.output.string(), .hint = "choose another output"});
-  };
-  for (const Plan::Impl::Source& source : plan.sources) refuse(source->file, "an input");
-  if (!plan.imatrix) return;
-  for (const auto& file : plan.imatrix->files()) refuse(file.file(), "the importance matrix");
+  for (const format::Part& part : plan.outputs.parts) {
+    const auto output = io::file_id(part.path);
+    const auto refuse = [&](const io::File* input, const char* what) {
+      if (!input || output != input->id()) return;
+      throw Error(ErrorCode::conflict, fmt::format("the output is {}, perhaps through a link", what),
+                  {.file = part.path.string(), .hint = "choose another output"});
+    };
+    for (const Plan::Impl::Source& source : plan.sources) {
+      for (const auto& file : source->files) refuse(file->file(), "an input");
+    }
+    if (!plan.imatrix) continue;
+    for (const auto& file : plan.imatrix->files()) refuse(&file.file(), "the importance matrix");
+  }
+}
+
+// Servers answer several requests at once; most of the time a worker waits for an answer.
+unsigned reads_at_once(const Plan::Impl& plan) {
+  unsigned most = 0;
+  for (const Plan::Impl::Source& source : plan.sources) {
+    for (const auto& file : source->files) most = std::max(most, file->parallel_reads());
+  }
+  return most;
 }
 
 }  // namespace
@@ -62,14 +76,15 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
   const auto start = std::chrono::steady_clock::now();
   cancel.throw_if_cancelled();
   refuse_input_as_output(plan);
-  const unsigned threads = base::worker_count(plan.options.threads);
+  const unsigned at_once = reads_at_once(plan);
+  const unsigned threads = std::max(base::worker_count(plan.options.threads), at_once);
   base::Gate gate(plan.options.memory);
   for (const Plan::Impl::Source& source : plan.sources)
-    gate.charge(source->memory(), "the index of " + source->file.name());
+    gate.charge(source->memory(), "the index of " + source->location);
   gate.charge(plan.memory(), "the plan for " + plan.output.string());
 
-  format::Writer writer(plan.output, plan.tensors, plan.layout, plan.options.force);
-  const PieceSizes sizes = piece_sizes(gate.available(), threads);
+  format::Writer writer(plan.tensors, plan.outputs, plan.options.force);
+  const PieceSizes sizes = piece_sizes(gate.available(), threads, at_once > 0);
   PieceQueue queue(plan, sizes);
   const PieceWorker worker(plan, gate, writer, sizes);
   Meter meter(plan);
@@ -79,20 +94,26 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
     progress.flushing = flushing;
     on_progress(progress);
   };
+  const auto wake = cancel.on_cancel([&] {
+    for (const Plan::Impl::Source& source : plan.sources) {
+      for (const auto& file : source->files) file->interrupt();
+    }
+  });
   run_crew(
       queue,
-      [&](const Piece& piece) {
+      [&](Piece& piece) {
         worker.run(piece);
         meter.add(piece);
       },
       threads, gate, cancel, [&] { report(false); });
   report(true);
+  for (const Plan::Impl::Source& source : plan.sources) source->finish();
   writer.commit();
   report(false);
 
   ConvertReport result;
   result.bytes_read = plan.source_bytes;
-  result.bytes_written = plan.layout.file_bytes;
+  result.bytes_written = plan.outputs.file_bytes();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.peak_budget = gate.peak();
   return result;

@@ -30,7 +30,7 @@ void run_crew(Queue& queue, const Work& work, unsigned threads, base::Gate& gate
   std::exception_ptr from_report;
   {
     base::Workers workers(threads, [&]() noexcept {
-      while (const auto piece = queue.next()) {
+      while (auto piece = queue.next()) {
         try {
           work(*piece);
         } catch (...) {

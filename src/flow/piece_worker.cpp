@@ -1,6 +1,7 @@
 #include "flow/piece_worker.hpp"
 
 #include "codec/codec.hpp"
+#include "flow/tensor_reader.hpp"
 #include "format/printable.hpp"
 
 #include <headrace/error.hpp>
@@ -11,6 +12,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace headrace::flow {
@@ -40,12 +42,13 @@ std::string way_out(DType to, double value) {
   const bool too_large =
       std::isfinite(value) && (value > 0 || to != DType::F8_E8M0);  // F8_E8M0 has no zero and no sign
   const char* problem = too_large ? "is too large for" : "can't be represented in";
-  throw Error(ErrorCode::value, fmt::format("element {} {} {}", element, problem, name(to)),
-              {.file = plan.file_of(tensor).name(),
-               .tensor = format::printable(from.name),
-               .offset = from.offset + at_element(from, block),
-               .found = fmt::format("{}", value),
-               .hint = way_out(to, too_large ? value : std::numeric_limits<double>::quiet_NaN())});
+  throw Error(
+      ErrorCode::value, fmt::format("element {} {} {}", element, problem, name(to)),
+      {.file = plan.file_of(tensor).name(),
+       .tensor = format::printable(from.name),
+       .offset = from.encoding == Encoding::plain ? std::optional(from.offset + at_element(from, block)) : std::nullopt,
+       .found = fmt::format("{}", value),
+       .hint = way_out(to, too_large ? value : std::numeric_limits<double>::quiet_NaN())});
 }
 
 // The number is fine, but what the weights make of its block isn't.
@@ -58,18 +61,15 @@ std::string way_out(DType to, double value) {
                .hint = "--imatrix none makes it without weights"});
 }
 
-// Reads a part of a tensor's stored bytes so that they are what the codecs expect.
-void read_part(const Plan::Impl& plan, std::uint32_t tensor, std::uint64_t first, std::span<std::byte> out) {
-  const TensorInfo& from = plan.source_of(tensor);
-  switch (from.encoding) {
-    case Encoding::plain: plan.file_of(tensor).read_at(from.offset + first, out); break;
-  }
+// Others may read on: this piece has its bytes.
+void end_turn(Piece& piece) {
+  if (piece.turn.owns_lock()) piece.turn.unlock();
 }
 
 }  // namespace
 
 // What reads and writes know no tensors; their errors learn the name here.
-void PieceWorker::run(const Piece& piece) const {
+void PieceWorker::run(Piece& piece) const {
   try {
     dispatch(piece);
   } catch (const Error& error) {
@@ -90,31 +90,38 @@ std::string_view PieceWorker::tensor_at(const Piece& piece, const ErrorDetail& w
   return plan_.tensors[piece.tensors.back()].name;
 }
 
-void PieceWorker::dispatch(const Piece& piece) const {
+void PieceWorker::dispatch(Piece& piece) const {
   if (piece.tensors.size() > 1) return run_together(piece);
   const std::uint32_t tensor = piece.tensors.front();
   if (plan_.source_of(tensor).dtype == plan_.tensors[tensor].dtype) return copy(piece);
   convert(piece);
 }
 
+void PieceWorker::read_part(std::uint32_t tensor, std::uint64_t first, std::span<std::byte> out) const {
+  read_tensor(*plan_.sources[plan_.origins[tensor].source], plan_.source_of(tensor), first, out);
+}
+
 // Bytes that stay as they are: by the system if it can, else through one slab.
-void PieceWorker::copy(const Piece& piece) const {
+void PieceWorker::copy(Piece& piece) const {
   const std::uint32_t tensor = piece.tensors.front();
   const TensorInfo& from = plan_.source_of(tensor);
   std::uint64_t first = at_element(from, piece.first_element);
   std::uint64_t left = at_element(from, piece.first_element + piece.elements) - first;
-  if (left == 0 || writer_.copy_from(plan_.file_of(tensor), from.offset + first, tensor, first, left)) return;
+  if (left == 0) return;
+  const io::File* file = from.encoding == Encoding::plain ? plan_.file_of(tensor).file() : nullptr;
+  if (file && writer_.copy_from(*file, from.offset + first, tensor, first, left)) return;
   const base::Gate::Slab slab = gate_.acquire(std::min(left, sizes_.converted));
   while (left > 0) {
     const auto part = slab.bytes().first(std::min<std::uint64_t>({left, slab.bytes().size(), sizes_.converted}));
-    read_part(plan_, tensor, first, part);
+    read_part(tensor, first, part);
+    if (part.size() == left) end_turn(piece);
     writer_.write(tensor, first, part);
     first += part.size();
     left -= part.size();
   }
 }
 
-void PieceWorker::convert(const Piece& piece) const {
+void PieceWorker::convert(Piece& piece) const {
   const std::uint32_t tensor = piece.tensors.front();
   const TensorInfo& from = plan_.source_of(tensor);
   const TensorInfo& to = plan_.tensors[tensor];
@@ -130,13 +137,14 @@ void PieceWorker::convert(const Piece& piece) const {
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
   const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
-  read_part(plan_, tensor, from_first, in);
+  read_part(tensor, from_first, in);
+  end_turn(piece);
   transcode({tensor, piece.first_element, piece.elements, in}, out, edges, scratch);
   writer_.write(tensor, to_first, out);
 }
 
 // Neighbours in source and output alike: one read, one write.
-void PieceWorker::run_together(const Piece& piece) const {
+void PieceWorker::run_together(Piece& piece) const {
   const TensorInfo& first_from = plan_.source_of(piece.tensors.front());
   const TensorInfo& first_to = plan_.tensors[piece.tensors.front()];
   const TensorInfo& last_from = plan_.source_of(piece.tensors.back());
@@ -153,6 +161,7 @@ void PieceWorker::run_together(const Piece& piece) const {
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
   const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
   plan_.file_of(piece.tensors.front()).read_at(first_from.offset, in);
+  end_turn(piece);
   std::size_t filled = 0;
   for (const std::uint32_t tensor : piece.tensors) {
     const TensorInfo& from = plan_.source_of(tensor);

@@ -23,14 +23,15 @@ class PieceWorker {
       : plan_(plan), gate_(gate), writer_(writer), sizes_(sizes), long_rows_(plan, gate) {}
 
   /// Throws Error: value, io, no_space, cancelled.
-  void run(const Piece& piece) const;
+  void run(Piece& piece) const;
 
  private:
-  void dispatch(const Piece& piece) const;
+  void dispatch(Piece& piece) const;
   std::string_view tensor_at(const Piece& piece, const ErrorDetail& where) const;
-  void copy(const Piece& piece) const;
-  void convert(const Piece& piece) const;
-  void run_together(const Piece& piece) const;
+  void copy(Piece& piece) const;
+  void convert(Piece& piece) const;
+  void run_together(Piece& piece) const;
+  void read_part(std::uint32_t tensor, std::uint64_t first, std::span<std::byte> out) const;
   EdgeRows edge_rows(const Piece& piece) const;
   void transcode(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const;
   void transcode_weighted(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kSmallest = std::uint64_t{64} << 10;
 constexpr std::uint64_t kLargest = std::uint64_t{1} << 20;  // input and output stay in a second-level cache
+constexpr std::uint64_t kLargestRequested = std::uint64_t{8} << 20;
 constexpr std::uint64_t kCopied = std::uint64_t{8} << 20;
 constexpr std::uint64_t kWidestGap = 4096;  // padding that is cheaper to carry along than to skip
 constexpr std::size_t kLongestRun = 4096;   // tensors in a piece
@@ -19,51 +20,62 @@ std::uint64_t end_of(const TensorInfo& tensor) { return tensor.offset + tensor.b
 
 // True when `b` follows `a` in the source closely enough for both to be read in one go, whatever lies between.
 bool near(const TensorInfo& a, const TensorInfo& b) {
-  return a.encoding == Encoding::plain && b.encoding == Encoding::plain && b.offset >= end_of(a) &&
+  return a.file == b.file && a.encoding == Encoding::plain && b.encoding == Encoding::plain && b.offset >= end_of(a) &&
          b.offset - end_of(a) < kWidestGap;
 }
 
 // True when nothing but padding lies between `a` and `b` in the output, so that one write may cover both.
 bool next_to(const TensorInfo& a, const TensorInfo& b, std::uint64_t alignment) {
-  return base::checked_round_up(end_of(a), alignment) == b.offset && b.offset - end_of(a) < kWidestGap;
+  return a.file == b.file && base::checked_round_up(end_of(a), alignment) == b.offset &&
+         b.offset - end_of(a) < kWidestGap;
 }
 
 }  // namespace
 
-PieceSizes piece_sizes(std::uint64_t available, unsigned threads) noexcept {
+PieceSizes piece_sizes(std::uint64_t available, unsigned threads, bool by_request) noexcept {
   const std::uint64_t share = available / 2 / std::max(threads, 1U);  // two pieces a worker: none waits for memory
-  return {std::clamp(share, kSmallest, kLargest), kCopied};
+  return {std::clamp(share, kSmallest, by_request ? kLargestRequested : kLargest), kCopied};
 }
 
+PieceQueue::PieceQueue(const Plan::Impl& plan, PieceSizes sizes)
+    : plan_(plan), sizes_(sizes), in_turn_(std::ranges::any_of(plan.sources, [](const Plan::Impl::Source& source) {
+        return source->forward_only();
+      })) {}
+
 std::optional<Piece> PieceQueue::next() {
+  Piece piece;
+  if (in_turn_) piece.turn = std::unique_lock(turn_);
   const std::lock_guard lock(mutex_);
   if (stopped_ || at_ == plan_.by_source.size()) return std::nullopt;
-  Piece piece;
+  if (in_turn_ && !plan_.comes_once(plan_.by_source[at_])) piece.turn.unlock();
   const std::size_t run = element_ == 0 ? run_length() : 1;
   if (run > 1) {
     piece.tensors = std::span(plan_.by_source).subspan(at_, run);
     piece.last = true;
     at_ += run;
   } else {
-    piece = cut_one(plan_.by_source[at_]);
+    cut_one(plan_.by_source[at_], piece);
   }
   piece.number = number_++;
   return piece;
 }
 
 // Cuts the next piece off the tensor at at_.
-Piece PieceQueue::cut_one(std::uint32_t tensor) {
+void PieceQueue::cut_one(std::uint32_t tensor, Piece& piece) {
   const TensorInfo& to = plan_.tensors[tensor];
   const TensorInfo& from = plan_.source_of(tensor);
   const std::uint64_t granule = codec::Transcoder(from.dtype, to.dtype, false).granule();
   const std::uint64_t granule_bytes = *bytes_of(from.dtype, granule) + *bytes_of(to.dtype, granule);
-  const std::uint64_t bytes = from.dtype == to.dtype ? 2 * sizes_.copied : sizes_.converted;
+  const bool in_turn = plan_.comes_once(tensor);
+  const std::uint64_t bytes = from.dtype == to.dtype && !in_turn ? 2 * sizes_.copied : sizes_.converted;
   std::uint64_t most = std::max<std::uint64_t>(bytes / granule_bytes, 1) * granule;
   // Whole rows, where one fits: their mean squares need no pass of their own then.
   const std::uint64_t row = to.row_elements();
-  if (needs_row_squares(plan_, tensor) && row > 0 && row <= most) most = most / row * row;
+  if (needs_row_squares(plan_, tensor) && row > 0) {
+    if (row <= most) most = most / row * row;
+    if (row > most && in_turn) most = row;  // there is no second look
+  }
 
-  Piece piece;
   piece.tensors = std::span(plan_.by_source).subspan(at_, 1);
   piece.first_element = element_;
   piece.elements = std::min(most, to.elements - element_);
@@ -73,7 +85,6 @@ Piece PieceQueue::cut_one(std::uint32_t tensor) {
     ++at_;
     element_ = 0;
   }
-  return piece;
 }
 
 // How many tensors from at_ on fit one piece together.
@@ -89,7 +100,7 @@ std::size_t PieceQueue::run_length() const {
       const std::uint32_t before = order[at_ + run - 1];
       if (plan_.origins[before].source != plan_.origins[order[at_ + run]].source) break;
       if (!near(plan_.source_of(before), from)) break;
-      if (!next_to(plan_.tensors[before], to, plan_.layout.alignment)) break;
+      if (!next_to(plan_.tensors[before], to, plan_.outputs.parts[to.file].layout.alignment)) break;
     }
     if (end_of(from) - first_from.offset + end_of(to) - first_to.offset > sizes_.converted) break;
     ++run;

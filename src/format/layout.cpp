@@ -53,12 +53,17 @@ void check_keys(const Metadata& metadata, const std::string& file) {
 
 bool holds(Format format, DType dtype) noexcept {
   const DTypeInfo& row = info(dtype);
-  return format == Format::gguf ? row.gguf_id >= 0 : !row.safetensors_name.empty();
+  if (format == Format::gguf) return row.gguf_id >= 0;
+  return format == Format::safetensors && !row.safetensors_name.empty();
 }
 
 Layout lay_out(Format format, std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order,
                const Metadata& metadata, const std::string& file, std::uint64_t memory, std::uint64_t held) {
   const Allowance allowance(file, memory, held);
+  if (format != Format::gguf && format != Format::safetensors) {
+    throw Error(ErrorCode::unsupported, fmt::format("Headrace doesn't write {} files", name(format)),
+                {.file = file, .hint = "choose safetensors or gguf"});
+  }
   for (const TensorInfo& tensor : tensors) check_type(format, tensor, file);
   check_names(tensors, file);
   check_keys(metadata, file);

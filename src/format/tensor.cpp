@@ -7,4 +7,14 @@ namespace headrace {
 
 std::string to_string(Shape shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
+std::string_view to_string(Encoding encoding) noexcept {
+  switch (encoding) {
+    case Encoding::plain: return "plain";
+    case Encoding::byte_swapped: return "byte_swapped";
+    case Encoding::strided: return "strided";
+    case Encoding::affine: return "affine";
+  }
+  return "unknown";
+}
+
 }  // namespace headrace

@@ -52,6 +52,7 @@ class File final : public ByteSource {
   const std::string& name() const noexcept override { return name_; }
   std::uint64_t size() const noexcept override { return size_; }
   void read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+  const File* file() const noexcept override { return this; }
 
   FileId id() const noexcept { return id_; }
   int descriptor() const noexcept { return fd_.get(); }

@@ -59,7 +59,7 @@ bool is_tmpfs(int fd) {
 
 }  // namespace
 
-OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace)
+OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace, std::uint64_t and_later)
     : path_(follow_links(path)), name_(path.string()), size_(size), replace_(replace), leaf_(path_.filename()) {
   struct stat about {};
   if (::stat(path_.c_str(), &about) == 0) {
@@ -79,7 +79,7 @@ OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace)
   create();
   if (mode_) ::fchmod(fd_.get(), *mode_);  // who may read a model is not ours to change
   try {
-    make_room();
+    make_room(and_later);
   } catch (...) {
     if (!temporary_.empty()) ::unlinkat(folder_.get(), temporary_.c_str(), 0);
     throw;
@@ -102,15 +102,15 @@ void OutputFile::create() {
   }
 }
 
-void OutputFile::make_room() {
+void OutputFile::make_room(std::uint64_t and_later) {
   struct statvfs about {};
   if (::fstatvfs(fd_.get(), &about) == 0) {
     const std::uint64_t available = std::uint64_t{about.f_bavail} * about.f_frsize;
     // A tmpfs without a size limit reports no blocks at all.
-    if (about.f_blocks != 0 && available < size_) {
+    if (about.f_blocks != 0 && (available < size_ || available - size_ < and_later)) {
       throw Error(ErrorCode::no_space, "the file system is too small for the output",
                   {.file = name_,
-                   .expected = format_bytes(size_),
+                   .expected = format_bytes(size_ + and_later),
                    .found = format_bytes(available) + " available",
                    .hint = "free some space or write elsewhere"});
     }
@@ -164,12 +164,24 @@ bool OutputFile::copy_from(const File& source, std::uint64_t source_offset, std:
 }
 
 void OutputFile::commit() {
+  flush();
+  publish();
+}
+
+void OutputFile::flush() {
   if (uninterrupted([&] { return ::fsync(fd_.get()); }) != 0) throw system_error(errno, "flush the output", name_);
+}
+
+void OutputFile::withdraw() noexcept {
+  if (!replace_) ::unlinkat(folder_.get(), leaf_.c_str(), 0);
+}
+
+void OutputFile::publish() {
   if (temporary_.empty()) link_temporary();
   if (!temporary_.empty()) rename_temporary();
   if (uninterrupted([&] { return ::fsync(folder_.get()); }) == 0 || errno == EINVAL) return;
   const int number = errno;  // EINVAL is a file system that has nothing to flush
-  if (!replace_) ::unlinkat(folder_.get(), leaf_.c_str(), 0);
+  withdraw();
   throw system_error(number, "flush the output's folder", name_);
 }
 

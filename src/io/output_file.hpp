@@ -18,10 +18,11 @@ namespace headrace::io {
 /// Thread-safety: write_at and copy_from from any threads at once.
 class OutputFile {
  public:
-  /// Makes room for `size` bytes beside `path`. `replace`: an existing file may be replaced on commit.
-  /// A symbolic link is followed, so that the file it names is the one replaced.
-  /// Throws Error: conflict (the path exists, or is no regular file), no_space (found before anything is written), io.
-  OutputFile(const std::filesystem::path& path, std::uint64_t size, bool replace);
+  /// Makes room for `size` bytes beside `path`. `replace`: an existing file may be replaced on commit. `and_later`:
+  /// bytes that files still to be made will need in the same place. A symbolic link is followed, so that the file it
+  /// names is the one replaced. Throws Error: conflict (the path exists, or is no regular file), no_space (found before
+  /// anything is written), io.
+  OutputFile(const std::filesystem::path& path, std::uint64_t size, bool replace, std::uint64_t and_later = 0);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -37,10 +38,15 @@ class OutputFile {
   /// to exist meanwhile and `replace` is off; no_space, io. After a throw the path is as it was, but for one case: when
   /// an older file was replaced and only the flush of the folder failed, the new one is there, whole.
   void commit();
+  /// commit() in two steps, for files that belong together: all are flushed before the first gets its name.
+  void flush();
+  void publish();
+  /// Takes a published file back that wasn't there before.
+  void withdraw() noexcept;
 
  private:
   void create();
-  void make_room();
+  void make_room(std::uint64_t and_later);
   void link_temporary();
   void rename_temporary();
 

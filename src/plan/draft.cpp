@@ -48,7 +48,7 @@ void require_possible(const Draft& draft, std::size_t i) {
   const DType from = source.dtype, to = draft.tensors[i].dtype;
   const auto refuse = [&](std::string problem, std::string hint) {
     throw Error(ErrorCode::unsupported, std::move(problem),
-                {.file = draft.sources[draft.origins[i].source]->file.name(),
+                {.file = draft.sources[draft.origins[i].source]->file_of(source).name(),
                  .tensor = format::printable(source.name),
                  .hint = std::move(hint)});
   };
@@ -133,17 +133,6 @@ void note_long_names(Draft& draft) {
   }
 }
 
-// One part of a split model is a model of its own here.
-void note_parts(Draft& draft) {
-  for (const Plan::Impl::Source& source : draft.sources) {
-    const auto count = source->header.metadata.find("split.count");
-    const std::uint64_t parts = count ? count->as_u64().value_or(0) : 0;
-    if (parts < 2) continue;
-    draft.notes.push_back(
-        fmt::format("'{}' is one of {} parts of a split model; the others are not read", source->file.name(), parts));
-  }
-}
-
 // The pairs of all sources, in the language of the output. `unusable`: keys that record shapes of no tensor.
 Metadata metadata_of(Draft& draft, const KeySet& unusable) {
   const bool to_text = draft.to == Format::safetensors;
@@ -162,7 +151,7 @@ Metadata metadata_of(Draft& draft, const KeySet& unusable) {
     const bool translate = to_text && header.format == Format::gguf;
     const Metadata& pairs =
         translate ? texts.emplace_back(metadata_for_safetensors(header.metadata, draft.notes)) : header.metadata;
-    parts.push_back({&pairs, draft.sources[i]->file.name(), draft.inputs[i].prefix.empty()});
+    parts.push_back({&pairs, draft.sources[i]->location, draft.inputs[i].prefix.empty()});
   }
   const Metadata joined = join_metadata(parts, draft.notes);
   return to_text ? joined : gguf.from_pairs(joined, draft.notes);
@@ -212,7 +201,6 @@ Draft draft_conversion(std::span<const Input> inputs, const std::filesystem::pat
   draft.keeps_metadata = !changes_metadata(draft);
   if (!draft.keeps_metadata) change_metadata(draft);
   if (to == Format::gguf) note_long_names(draft);
-  note_parts(draft);
   return draft;
 }
 

@@ -33,7 +33,8 @@ std::size_t bytes_of_names(const Checkpoint::Impl& source, const Input& input) {
 
 // The file of a tensor, and its name there where that is another.
 std::string claim(const Draft& draft, std::size_t i) {
-  const std::string& file = draft.sources[draft.origins[i].source]->file.name();
+  const Checkpoint::Impl& source = *draft.sources[draft.origins[i].source];
+  const std::string& file = source.file_of(draft.source_of(i)).name();
   const std::string_view name = draft.source_of(i).name;
   return name == draft.tensors[i].name ? fmt::format("'{}'", file)
                                        : fmt::format("'{}' (as '{}')", file, format::printable(name));
@@ -58,8 +59,8 @@ void refuse_duplicates(const Draft& draft) {
 void open_sources(Draft& draft) {
   for (const Input& input : draft.inputs) {
     const std::uint64_t held = memory_of(draft.sources);
-    draft.sources.push_back(
-        format::open_checkpoint(input.path, draft.options.memory - std::min(held, draft.options.memory)));
+    draft.sources.push_back(format::open_checkpoint(
+        input.location, {draft.options.memory - std::min(held, draft.options.memory), draft.options.source}));
   }
 }
 
@@ -82,6 +83,7 @@ void gather_tensors(Draft& draft) {
       TensorInfo tensor = tensors[i];
       tensor.name = prefixed(draft.inputs[source].prefix, tensor.name, draft.texts);
       tensor.encoding = Encoding::plain;
+      tensor.file = 0;
       draft.tensors.push_back(tensor);
       draft.origins.push_back({.source = source, .tensor = i, .why = Reason::kept});
     }

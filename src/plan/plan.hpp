@@ -4,7 +4,7 @@
 #include "base/arena.hpp"
 #include "format/checkpoint.hpp"
 #include "format/imatrix/imatrix.hpp"
-#include "format/layout.hpp"
+#include "format/writer.hpp"
 
 #include <headrace/plan.hpp>
 
@@ -44,7 +44,7 @@ struct Plan::Impl {
   base::Arena texts;                         // names and shapes that aren't their source's
   std::shared_ptr<const Metadata> metadata;  // the source's own where nothing in it changes
   std::vector<std::string> notes;
-  format::Layout layout;
+  format::Outputs outputs;
   std::uint64_t source_bytes = 0;
 
   const TensorInfo& source_of(std::uint32_t i) const noexcept {
@@ -54,7 +54,11 @@ struct Plan::Impl {
   std::string_view name_in_imatrix(std::uint32_t i) const {
     return imatrix->size_of(tensors[i].name) ? tensors[i].name : source_of(i).name;
   }
-  const io::File& file_of(std::uint32_t i) const noexcept { return sources[origins[i].source]->file; }
+  const io::ByteSource& file_of(std::uint32_t i) const noexcept {
+    return sources[origins[i].source]->file_of(source_of(i));
+  }
+  /// True when output tensor `i` must be read in its turn.
+  bool comes_once(std::uint32_t i) const noexcept { return file_of(i).access() == Access::forward; }
 
   /// Bytes that the plan itself holds, its sources apart.
   std::size_t memory() const noexcept;

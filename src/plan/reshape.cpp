@@ -64,7 +64,7 @@ void ShapeFitter::record(std::size_t i, Shape shape) {
   for (const std::uint64_t dim : shape) {
     if (dim > std::numeric_limits<std::int32_t>::max()) {
       throw Error(ErrorCode::unsupported, "a dimension is too large to be recorded when merged for GGUF",
-                  {.file = draft_.sources[draft_.origins[i].source]->file.name(),
+                  {.file = draft_.sources[draft_.origins[i].source]->file_of(draft_.source_of(i)).name(),
                    .tensor = format::printable(tensor.name),
                    .expected = "at most 2147483647",
                    .found = to_string(shape),

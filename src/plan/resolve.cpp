@@ -1,10 +1,14 @@
 #include "plan/draft.hpp"
 
 #include "format/printable.hpp"
+#include "plan/shards.hpp"
 
 #include <headrace/error.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -17,7 +21,9 @@ std::vector<std::uint32_t> order_of_source(const Plan::Impl& plan) {
   std::iota(order.begin(), order.end(), 0U);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
     const std::uint32_t source_a = plan.origins[a].source, source_b = plan.origins[b].source;
-    return source_a != source_b ? source_a < source_b : plan.source_of(a).offset < plan.source_of(b).offset;
+    const TensorInfo &from_a = plan.source_of(a), &from_b = plan.source_of(b);
+    if (source_a != source_b) return source_a < source_b;
+    return from_a.file != from_b.file ? from_a.file < from_b.file : from_a.offset < from_b.offset;
   });
   return order;
 }
@@ -37,6 +43,63 @@ std::vector<std::uint32_t> order_of_data(const Plan::Impl& plan, bool retyped) {
     return bits_of(plan.tensors[a].dtype) > bits_of(plan.tensors[b].dtype);
   });
   return order;
+}
+
+// An order of all tensors, taken apart: each shard's own, numbered from its first tensor.
+std::vector<std::vector<std::uint32_t>> orders_of_shards(const Plan::Impl& plan, bool retyped,
+                                                         const std::vector<std::size_t>& counts) {
+  std::vector<std::size_t> first(counts.size());
+  std::exclusive_scan(counts.begin(), counts.end(), first.begin(), std::size_t{0});
+  std::vector<std::vector<std::uint32_t>> orders(counts.size());
+  for (const std::uint32_t i : order_of_data(plan, retyped)) {
+    const std::uint32_t shard = plan.tensors[i].file;
+    orders[shard].push_back(static_cast<std::uint32_t>(i - first[shard]));
+  }
+  return orders;
+}
+
+void lay_out_file(Plan::Impl& plan, bool retyped, std::uint64_t held) {
+  plan.outputs.parts.push_back(
+      {plan.output, format::lay_out(plan.to, plan.tensors, order_of_data(plan, retyped), *plan.metadata,
+                                    plan.output.string(), plan.options.memory, held)});
+}
+
+void refuse_too_many(const Plan::Impl& plan, std::size_t shards) {
+  constexpr std::size_t kMost = std::numeric_limits<std::uint16_t>::max();  // split.count has 16 bits
+  if (shards <= kMost) return;
+  throw Error(ErrorCode::invalid_argument, "the shards are too small for this model",
+              {.file = plan.output.string(),
+               .expected = fmt::format("at most {} files", kMost),
+               .found = fmt::to_string(shards),
+               .hint = "raise --shard-size"});
+}
+
+// Every shard is a checkpoint of its own; its tensors follow each other in the plan.
+void lay_out_shards(Plan::Impl& plan, const std::vector<std::size_t>& counts, bool retyped, std::uint64_t held) {
+  refuse_too_many(plan, counts.size());
+  const bool gguf = plan.to == Format::gguf;
+  const auto metadata_of = [&](std::size_t shard) {
+    return metadata_of_part(*plan.metadata, shard, counts.size(), plan.tensors.size());
+  };
+  if (gguf) plan.metadata = std::make_shared<const Metadata>(metadata_of(0));
+  std::size_t next = 0;
+  for (std::size_t shard = 0; shard < counts.size(); ++shard) {
+    for (std::size_t i = 0; i < counts[shard]; ++i) plan.tensors[next++].file = static_cast<std::uint32_t>(shard);
+  }
+  const auto orders = orders_of_shards(plan, retyped, counts);
+  std::vector<std::filesystem::path> paths;
+  std::size_t first = 0;
+  for (std::size_t shard = 0; shard < counts.size(); ++shard) {
+    const auto tensors = std::span(plan.tensors).subspan(first, counts[shard]);
+    const bool own = gguf && shard > 0;
+    const auto& path = paths.emplace_back(shard_path(plan.output, shard, counts.size()));
+    format::Layout layout = format::lay_out(plan.to, tensors, orders[shard], own ? metadata_of(shard) : *plan.metadata,
+                                            path.string(), plan.options.memory, held + plan.outputs.memory());
+    plan.outputs.parts.push_back({path, std::move(layout)});
+    first += counts[shard];
+  }
+  plan.outputs.first_part_last = gguf;
+  if (!gguf) plan.outputs.index = {index_path(plan.output), index_of(plan.tensors, paths)};
 }
 
 }  // namespace
@@ -73,8 +136,13 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
   }
   plan->by_source = order_of_source(*plan);
   const std::uint64_t held = memory_of(plan->sources) + plan->memory();
-  plan->layout = format::lay_out(plan->to, plan->tensors, order_of_data(*plan, draft.retyped), *plan->metadata,
-                                 plan->output.string(), plan->options.memory, held);
+  const std::vector<std::size_t> counts =
+      cut_into_shards(plan->tensors, plan->options.shard_size.value_or(format::kUnlimited));
+  if (counts.size() == 1) {
+    lay_out_file(*plan, draft.retyped, held);
+  } else {
+    lay_out_shards(*plan, counts, draft.retyped, held);
+  }
   return plan;
 }
 
@@ -88,7 +156,7 @@ std::size_t memory_of(const std::vector<Plan::Impl::Source>& sources) noexcept {
 
 std::size_t headrace::Plan::Impl::memory() const noexcept {
   std::size_t bytes = tensors.capacity() * sizeof(TensorInfo) + origins.capacity() * sizeof(Origin) +
-                      by_source.capacity() * sizeof(std::uint32_t) + texts.memory() + layout.memory();
+                      by_source.capacity() * sizeof(std::uint32_t) + texts.memory() + outputs.memory();
   if (metadata.get() != &sources.front()->header.metadata) bytes += metadata->memory();
   if (imatrix) bytes += imatrix->memory();
   for (const std::string& note : notes) bytes += sizeof(note) + note.capacity();

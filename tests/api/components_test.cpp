@@ -40,7 +40,7 @@ TEST(Components, EveryTensorArrivesUnderItsPrefixedName) {
       const Checkpoint all = Checkpoint::open(folder / output);
       ASSERT_EQ(all.tensors().size(), 504U);
       for (const Input& input : inputs) {
-        const Checkpoint part = Checkpoint::open(input.path);
+        const Checkpoint part = Checkpoint::open(input.location);
         for (const TensorInfo& tensor : part.tensors()) {
           const bool has_it = tensor.name.starts_with(input.prefix);
           const TensorInfo* there = all.find((has_it ? "" : input.prefix) + std::string(tensor.name));

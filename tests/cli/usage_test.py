@@ -50,12 +50,11 @@ def test_version(headrace):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], ["no command", "convert, inspect, verify"]),
+        ([], ["no command", "convert, inspect, verify, split, merge"]),
         (["konvert"], ["unknown command 'konvert'", "did you mean convert?"]),
         (["--frobnicate"], ["--frobnicate"]),
         (["convert"], ["no input"]),
         (["convert", "MODEL"], ["-o"]),
-        (["convert", "MODEL", "-o", "a.gguf", "b.gguf"], ["b.gguf"]),
         (["convert", "MODEL", "-o", "a.gguf", "--frobnicate"], ["--frobnicate"]),
         (["convert", "MODEL", "-o", "a.bin"], ["a.bin", "--to"]),
         (["convert", "MODEL", "-o", "a.gguf", "--to", "onnx"], ["--to", "onnx", "gguf or safetensors"]),

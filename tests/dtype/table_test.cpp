@@ -94,6 +94,13 @@ TEST(DTypeTable, SizesOfScalars) {
   EXPECT_EQ(bytes_of(DType::F6_E3M2, 2), std::nullopt);
 }
 
+TEST(DTypeTable, OnlyTextHasNoSizeOfItsOwn) {
+  for (const DTypeInfo& row : all_dtypes()) EXPECT_EQ(row.block_bytes == 0, row.kind == DTypeKind::text) << row.name;
+  EXPECT_EQ(info(DType::STRING).kind, DTypeKind::text);
+  EXPECT_EQ(bytes_of(DType::STRING, 0), 0u);
+  EXPECT_EQ(bytes_of(DType::STRING, 1), std::nullopt);
+}
+
 TEST(DTypeTable, SizesThatDontFitAreNothing) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
   EXPECT_EQ(bytes_of(DType::U8, kMost), kMost);

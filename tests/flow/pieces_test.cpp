@@ -62,9 +62,10 @@ TEST(PieceQueue, HandsOutNothingAfterStop) {
 }
 
 TEST(PieceSizes, StayWithinMemoryAndCache) {
-  EXPECT_EQ(piece_sizes(std::uint64_t{1} << 30, 2).converted, 1U << 20);
-  EXPECT_EQ(piece_sizes(std::uint64_t{1} << 20, 4).converted, 128U << 10);
-  EXPECT_EQ(piece_sizes(0, 1).converted, 64U << 10);
+  EXPECT_EQ(piece_sizes(std::uint64_t{1} << 30, 2, false).converted, 1U << 20);
+  EXPECT_EQ(piece_sizes(std::uint64_t{1} << 20, 4, false).converted, 128U << 10);
+  EXPECT_EQ(piece_sizes(0, 1, false).converted, 64U << 10);
+  EXPECT_EQ(piece_sizes(std::uint64_t{1} << 30, 2, true).converted, 8U << 20);  // requests cost more than a cache
 }
 
 }  // namespace

@@ -117,8 +117,9 @@ TEST(GgufReader, Versions) {
   expect_error(of_version(0), ErrorCode::format, "version is 0");
   expect_error(of_version(1), ErrorCode::unsupported, "obsolete");
   expect_error(of_version(4), ErrorCode::unsupported, "newer");
-  expect_error(of_version(0x03000000), ErrorCode::unsupported, "other byte order");
-  expect_error(of_version(0x00020000), ErrorCode::unsupported, "other byte order");
+  expect_error(of_version(0x01000000), ErrorCode::unsupported, "obsolete");  // in the other byte order
+  expect_error(of_version(0x04000000), ErrorCode::unsupported, "newer");
+  expect_error(of_version(0x00020000), ErrorCode::unsupported, "newer");  // 512 there
 }
 
 TEST(GgufReader, CountsAreCheckedAgainstTheFile) {

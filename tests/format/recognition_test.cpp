@@ -1,4 +1,5 @@
 // What the reader makes of files that aren't checkpoints.
+#include "format/detect.hpp"
 #include "format/support.hpp"
 
 namespace headrace::test {
@@ -9,17 +10,27 @@ using std::string_literals::operator""s;
 TEST(Recognition, SaysWhatTheFileLooksLike) {
   const std::string tail(100, 'x');
   expect_error("", ErrorCode::format, "empty");
-  expect_error("PK\x03\x04" + tail, ErrorCode::format, "zip");
-  expect_error("\x80\x02" + tail, ErrorCode::format, "pickle");
   expect_error("lmgg" + tail, ErrorCode::format, "legacy GGML");
   expect_error("tjgg" + tail, ErrorCode::format, "legacy GGJT");
   expect_error("<!DOCTYPE html>" + tail, ErrorCode::format, "HTML");
   expect_error("version https://git-lfs.github.com/spec/v1\n" + tail, ErrorCode::format, "git lfs pull");
-  expect_error("{\"metadata\":{}}" + tail, ErrorCode::format, "JSON");
   expect_error("\x89HDF\r\n\x1a\n" + tail, ErrorCode::format, "HDF5");
   expect_error(std::string(4096, '\0'), ErrorCode::format, "zeros");
   expect_error("what is this" + tail, ErrorCode::format, "77 68 61 74");
   expect_error("\x1B[2Jx", ErrorCode::format, "\\u001b[2Jx");
+}
+
+TEST(Recognition, TellsTheFormatsApart) {
+  const auto kind_of = [](std::string bytes) { return format::detect(MemorySource(std::move(bytes))); };
+  const std::string tail(100, 'x');
+  EXPECT_EQ(kind_of("PK\x03\x04" + tail), format::Kind::zip);
+  EXPECT_EQ(kind_of("PK\x05\x06" + tail), format::Kind::zip);  // an empty one
+  EXPECT_EQ(kind_of("\x80\x02" + tail), format::Kind::pickle);
+  EXPECT_EQ(kind_of("\x93NUMPY\x01" + tail), format::Kind::numpy);
+  EXPECT_EQ(kind_of("\n {\"metadata\":{}}" + tail), format::Kind::json);
+  EXPECT_EQ(kind_of("[{\"paths\":[]}]" + tail), format::Kind::json);
+  EXPECT_EQ(kind_of("GGUF" + tail), format::Kind::gguf);
+  EXPECT_EQ(kind_of(safetensors_file("{}")), format::Kind::safetensors);
 }
 
 TEST(Recognition, ShortFilesNeverConfuseIt) {

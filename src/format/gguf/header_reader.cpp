@@ -25,13 +25,19 @@ struct Counts {
   std::uint64_t tensors = 0, pairs = 0;
 };
 
-void check_version(std::uint32_t version, const std::string& file) {
-  if (version == 2 || version == 3) return;
-  ErrorDetail detail{.file = file, .offset = 4, .expected = "2 or 3", .found = fmt::to_string(version)};
-  if (version != 0 && (version & 0xFFFF) == 0) {
-    detail.hint = "it was written for big-endian machines; convert it with the tool that made it";
-    throw Error(ErrorCode::unsupported, "the GGUF file is in the other byte order", std::move(detail));
+// What machines with the other byte order write has the version's low half zero, seen from here.
+bool is_swapped(std::uint32_t version) { return version != 0 && (version & 0xFFFF) == 0; }
+
+// The magic number was looked at by the caller.
+std::uint32_t read_version(Cursor& cursor, const std::string& file) {
+  cursor.u32("the magic number");
+  std::uint32_t version = cursor.u32("the version");
+  if (is_swapped(version)) {
+    cursor.set_swapped();
+    version = __builtin_bswap32(version);
   }
+  if (version == 2 || version == 3) return version;
+  ErrorDetail detail{.file = file, .offset = 4, .expected = "2 or 3", .found = fmt::to_string(version)};
   if (version == 0) throw Error(ErrorCode::format, "the GGUF version is 0", std::move(detail));
   detail.hint = version == 1 ? "version 1 is obsolete; make the file anew with a current tool"
                              : "the file is newer than this build of Headrace, or damaged";
@@ -118,9 +124,7 @@ Header read_header(const io::ByteSource& source, std::uint64_t memory) {
   Cursor cursor(source);
   Header header;
   header.format = Format::gguf;
-  cursor.u32("the magic number");  // looked at by the caller
-  header.version = cursor.u32("the version");
-  check_version(header.version, file);
+  header.version = read_version(cursor, file);
   const Counts counts = read_counts(cursor, file);
   {
     PairsReader pairs(cursor, file, allowance);  // its buffers go before the tensors come

@@ -57,10 +57,10 @@ ValueType PairsReader::read_type() {
 
 void PairsReader::read_value(ValueType type, int depth) {
   if (type == ValueType::array) return read_array(depth);
-  if (type != ValueType::string) return copy_to_value(size_of(type), "a value");
+  if (type != ValueType::string) return copy_to_value(size_of(type), size_of(type), "a value");
   const std::size_t length_at = value_.size();
-  copy_to_value(8, "a string's length");
-  copy_to_value(load_little<std::uint64_t>(value_.data() + length_at), "a string");
+  copy_to_value(8, 8, "a string's length");
+  copy_to_value(load_little<std::uint64_t>(value_.data() + length_at), 1, "a string");
 }
 
 void PairsReader::read_array(int depth) {
@@ -75,7 +75,7 @@ void PairsReader::read_array(int depth) {
   allowance_.require(held() + 4);
   value_.resize(prefix_at + 4);
   std::memcpy(value_.data() + prefix_at, &number, 4);
-  copy_to_value(8, "an array's length");
+  copy_to_value(8, 8, "an array's length");
   const auto count = load_little<std::uint64_t>(value_.data() + prefix_at + 4);
 
   const std::size_t element = size_of(type);
@@ -88,11 +88,12 @@ void PairsReader::read_array(int depth) {
                  .expected = fmt::format("at most {} elements", cursor_.left() / least),
                  .found = fmt::to_string(count)});
   }
-  if (element != 0) return copy_to_value(*bytes, "an array");
+  if (element != 0) return copy_to_value(*bytes, element, "an array");
   for (std::uint64_t i = 0; i < count; ++i) read_value(type, depth + 1);
 }
 
-void PairsReader::copy_to_value(std::uint64_t bytes, const char* what) {
+// `width`: of the numbers that these bytes are.
+void PairsReader::copy_to_value(std::uint64_t bytes, std::size_t width, const char* what) {
   cursor_.require(bytes, what);
   const std::uint64_t needed = value_.size() + bytes;
   if (needed > value_.capacity()) {  // the old buffer, counted in held(), lives until the new one is filled
@@ -100,7 +101,7 @@ void PairsReader::copy_to_value(std::uint64_t bytes, const char* what) {
   }
   const std::size_t at = value_.size();
   value_.resize(static_cast<std::size_t>(needed));
-  cursor_.read(std::span(value_).subspan(at), what);
+  cursor_.read_numbers(std::span(value_).subspan(at), width, what);
 }
 
 std::uint64_t PairsReader::scratch() const noexcept { return Cursor::kWindow + key_.capacity() + value_.capacity(); }

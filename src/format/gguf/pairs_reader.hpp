@@ -13,8 +13,8 @@
 
 namespace headrace::format::gguf {
 
-/// Keeps each value's bytes as the file has them, and checks their structure on the way: types, lengths, nesting,
-/// unique keys. Memory is asked for before it is taken.
+/// Keeps each value's bytes as the file has them (its numbers little-endian, whatever they are there), and checks their
+/// structure on the way: types, lengths, nesting, unique keys. Memory is asked for before it is taken.
 class PairsReader {
  public:
   PairsReader(Cursor& cursor, const std::string& file, const Allowance& allowance)
@@ -32,7 +32,7 @@ class PairsReader {
   void read_value(ValueType type, int depth);
   void read_array(int depth);
   ValueType read_type();
-  void copy_to_value(std::uint64_t bytes, const char* what);
+  void copy_to_value(std::uint64_t bytes, std::size_t width, const char* what);
   std::uint64_t scratch() const noexcept;
   std::uint64_t held() const noexcept;
 

@@ -20,6 +20,11 @@ const char* hint_for_type(std::uint32_t id) {
   return "the file is newer than this build of Headrace, or damaged";
 }
 
+// These are the same in either byte order.
+bool is_made_of_single_bytes(DType dtype) {
+  return info(dtype).block_bytes == 1 || dtype == DType::MXFP4 || dtype == DType::NVFP4;
+}
+
 std::optional<DType> dtype_of_id(std::uint32_t id) {
   static const auto table = [] {
     std::array<std::optional<DType>, 64> by_id;
@@ -96,6 +101,7 @@ void TensorsReader::read_type(TensorInfo& tensor) {
          hint_for_type(id));
   }
   tensor.dtype = *dtype;
+  if (cursor_.swapped() && !is_made_of_single_bytes(*dtype)) tensor.encoding = Encoding::byte_swapped;
 }
 
 void TensorsReader::set_bytes(TensorInfo& tensor) const {

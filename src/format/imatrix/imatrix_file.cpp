@@ -93,6 +93,11 @@ void ImatrixFile::read_gguf(std::uint64_t memory) {
     const auto at = header.tensors.find(with_ending(sums.name, kCounts));
     if (!at) refuse(file_, "there are sums without counts", sums.offset, sums.name);
     const TensorInfo& counts = header.tensors.tensors()[*at];
+    if (sums.encoding != Encoding::plain || counts.encoding != Encoding::plain) {
+      throw Error(
+          ErrorCode::unsupported, "the importance matrix is in the other byte order",
+          {.file = file_.name(), .tensor = printable(sums.name), .hint = "turn it with headrace convert first"});
+    }
     if (sums.dtype != DType::F32 || counts.dtype != DType::F32)
       refuse(file_, "sums and counts must be F32", sums.offset, sums.name);
     const std::uint64_t matrices = sums.shape.size() == 2 ? sums.shape[0] : 1;

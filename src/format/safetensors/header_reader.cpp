@@ -92,7 +92,7 @@ void place(Header& header, std::uint64_t file_bytes, const std::string& file) {
                 fmt::format("{} bytes of data", end), fmt::to_string(data_bytes), "the file is cut short or damaged");
     }
   }
-  if (end != data_bytes) {
+  if (end != data_bytes && file_bytes != io::kUnknownSize) {  // else it shows when the stream ends
     throw Error(ErrorCode::format, "the file goes on after the data",
                 {.file = file,
                  .offset = header.data_offset + end,

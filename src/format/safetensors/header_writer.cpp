@@ -2,6 +2,7 @@
 
 #include "base/checked.hpp"
 #include "format/header_bytes.hpp"
+#include "format/json_text.hpp"
 #include "format/printable.hpp"
 #include "format/safetensors/header_reader.hpp"
 
@@ -88,31 +89,6 @@ std::uint64_t place(std::span<TensorInfo> tensors, std::span<const std::uint32_t
   return end;
 }
 
-// JSON's short escapes where there is one, as most writers have them.
-template <class Sink>
-void put_string(Sink& sink, std::string_view text) {
-  sink.put("\"");
-  std::size_t plain = 0;  // start of the run that needs no escape
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\') continue;
-    sink.put(text.substr(plain, i - plain));
-    plain = i + 1;
-    switch (c) {
-      case '"': sink.put("\\\""); break;
-      case '\\': sink.put("\\\\"); break;
-      case '\b': sink.put("\\b"); break;
-      case '\f': sink.put("\\f"); break;
-      case '\n': sink.put("\\n"); break;
-      case '\r': sink.put("\\r"); break;
-      case '\t': sink.put("\\t"); break;
-      default: sink.put(fmt::format("\\u{:04x}", static_cast<unsigned>(c))); break;
-    }
-  }
-  sink.put(text.substr(plain));
-  sink.put("\"");
-}
-
 template <class Sink>
 void put_number(Sink& sink, std::uint64_t number) {
   const fmt::format_int digits(number);
@@ -121,7 +97,7 @@ void put_number(Sink& sink, std::uint64_t number) {
 
 template <class Sink>
 void put_tensor(Sink& sink, const TensorInfo& tensor) {
-  put_string(sink, tensor.name);
+  put_json_string(sink, tensor.name);
   sink.put(":{\"dtype\":\"");
   sink.put(info(tensor.dtype).safetensors_name);
   sink.put("\",\"shape\":[");
@@ -142,12 +118,12 @@ void put_json(Sink& sink, std::span<const TensorInfo> tensors, const Metadata& m
   const auto separate = [&] { sink.put(std::exchange(first, false) ? "{" : ","); };
   if (!metadata.empty()) {
     separate();
-    put_string(sink, kMetadata);
+    put_json_string(sink, kMetadata);
     for (std::size_t i = 0; i < metadata.size(); ++i) {
       sink.put(i == 0 ? ":{" : ",");
-      put_string(sink, metadata.key(i));
+      put_json_string(sink, metadata.key(i));
       sink.put(":");
-      put_string(sink, metadata.value(i).as_string().value());
+      put_json_string(sink, metadata.value(i).as_string().value());
     }
     sink.put("}");
   }

@@ -109,12 +109,12 @@ def safetensors():
     whole("vertical_tab", header("\v{}"), "the header is no JSON object", "JSON has four kinds of white space.", 8)
 
     # Other things under this name.
-    whole("a_zip_file", b"PK\3\4" + bytes(60), "a zip archive", "A torch checkpoint is a zip file.")
-    whole("a_pickle", b"\x80\2}q\0." + bytes(60), "a Python pickle", "An old torch checkpoint is a pickle.")
+    whole("a_zip_file", b"PK\3\4" + bytes(60), "has no end", "A torch checkpoint is a zip file.", nowhere=True)
+    whole("a_pickle", b"\x80\2}q\0." + bytes(60), "no PyTorch checkpoint", "An old torch checkpoint is a pickle.")
     whole("an_html_page", b"<!DOCTYPE html><html></html>", "an HTML page", "The download got an error page.")
     whole("a_git_lfs_pointer", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer", "No weights.")
-    whole("an_index", b'{"metadata":{},"weight_map":{}}', "found JSON", "The index lies beside the weights.")
-    whole("a_numpy_array", b"\x93NUMPY\1\0v\0" + bytes(60), "a NumPy array", "Another format.")
+    whole("an_index", b'{"metadata":{},"weight_map":{}}', "names no tensors", "The index lies beside the weights.", nowhere=True)
+    whole("a_numpy_array", b"\x93NUMPY\1\0v\0" + bytes(60), "header goes past its end", "Another format.", tensor="a_numpy_array.safetensors")
     whole("zeros", bytes(256), "found zeros", "The disk was full, or the download broke off.")
 
     # The text.
@@ -307,8 +307,12 @@ def gguf():
     whole("version_0", start(version=0), "version is 0", "There was no such version.", 4)
     whole("version_1", start(version=1), "can't be read", "Its counts had 32 bits.", 4, code="unsupported")
     whole("version_4", start(version=4), "can't be read", "It isn't written yet.", 4, code="unsupported")
-    big = b"GGUF" + struct.pack(">IQQ", 3, 0, 0)
-    whole("big_endian", big, "the other byte order", "All numbers are reversed.", 4, code="unsupported")
+    big = b"GGUF" + struct.pack(">IQQ", 4, 0, 0)
+    whole("big_endian_4", big, "can't be read", "Version 4, its numbers reversed.", 4, code="unsupported")
+    big = b"GGUF" + struct.pack(">IQQ", 3, 1000, 0) + bytes(64)
+    whole("big_endian_too_many", big, "too short for its number of tensors", "1000 of them, reversed.", 8)
+    big = b"GGUF" + struct.pack(">I", 3) + u64(1, 0) + bytes(64)
+    whole("big_endian_version_alone", big, "too short for its number of tensors", "2^56, read like the version.", 8)
     whole("tensor_count_cut", start()[:12], "ends inside the tensor count", "Four bytes of eight.", 8)
     whole("pair_count_cut", start()[:23], "ends inside the metadata count", "Seven bytes of eight.", 16)
     whole("tensors_too_many", padded(start(1000), 64), "too short for its number of tensors", "Each takes 24 bytes.", 8)

@@ -1,0 +1,35 @@
+// JsonDocument: a small JSON file, read whole.
+#pragma once
+
+#include "io/byte_source.hpp"
+
+#include <simdjson.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace headrace::format {
+
+/// For indexes and manifests, which are small beside the weights. Not for safetensors headers, whose rules are
+/// stricter than a JSON parser's. Names that are there twice are both seen when an object is walked.
+class JsonDocument {
+ public:
+  static constexpr std::uint64_t kMaxBytes = 100'000'000;
+
+  /// Throws Error: format (no JSON, or too long), budget (it doesn't fit `memory` bytes), io.
+  JsonDocument(const io::ByteSource& source, std::uint64_t memory);
+
+  const std::string& file() const noexcept { return file_; }
+  simdjson::dom::element root() const noexcept { return root_; }
+  /// Bytes held; not more than this many times the text.
+  std::uint64_t memory() const noexcept { return memory_; }
+
+ private:
+  std::string file_;
+  std::uint64_t memory_ = 0;
+  simdjson::dom::parser parser_;
+  simdjson::dom::element root_;
+};
+
+}  // namespace headrace::format

@@ -1,0 +1,27 @@
+// Pipe: the standard input, or any descriptor that can only be read in order.
+#pragma once
+
+#include "io/file.hpp"
+#include "io/forward_source.hpp"
+
+#include <atomic>
+
+namespace headrace::io {
+
+/// Reads a descriptor that stays its owner's. interrupt() wakes a read that waits for the other side.
+class Pipe final : public ForwardSource {
+ public:
+  /// `fd` must stay open as long as the object lives. Throws Error(io) when the system refuses what waking needs.
+  Pipe(int fd, std::string name);
+
+  void interrupt() const noexcept override;
+
+ protected:
+  std::size_t receive(std::span<std::byte> out) const override;
+
+ private:
+  int fd_;
+  Descriptor wake_;  // an eventfd
+};
+
+}  // namespace headrace::io
