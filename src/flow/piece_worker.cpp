@@ -110,9 +110,11 @@ void PieceWorker::copy(Piece& piece) const {
   if (left == 0) return;
   const io::File* file = from.encoding == Encoding::plain ? plan_.file_of(tensor).file() : nullptr;
   if (file && writer_.copy_from(*file, from.offset + first, tensor, first, left)) return;
-  const base::Gate::Slab slab = gate_.acquire(std::min(left, sizes_.converted));
+  const std::uint64_t wanted = std::min(worth_reading(plan_, tensor) * info(from.dtype).block_bytes, sizes_.gathered);
+  const std::uint64_t most = std::min(left, std::max(sizes_.converted, wanted));
+  const base::Gate::Slab slab = gate_.acquire(most);
   while (left > 0) {
-    const auto part = slab.bytes().first(std::min<std::uint64_t>({left, slab.bytes().size(), sizes_.converted}));
+    const auto part = slab.bytes().first(std::min(left, most));
     read_part(tensor, first, part);
     if (part.size() == left) end_turn(piece);
     writer_.write(tensor, first, part);

@@ -3,8 +3,10 @@
 #include "base/checked.hpp"
 #include "codec/codec.hpp"
 #include "flow/piece_weights.hpp"
+#include "flow/strided.hpp"
 
 #include <algorithm>
+#include <variant>
 
 namespace headrace::flow {
 namespace {
@@ -12,6 +14,7 @@ namespace {
 constexpr std::uint64_t kSmallest = std::uint64_t{64} << 10;
 constexpr std::uint64_t kLargest = std::uint64_t{1} << 20;  // input and output stay in a second-level cache
 constexpr std::uint64_t kLargestRequested = std::uint64_t{8} << 20;
+constexpr std::uint64_t kLargestGathered = std::uint64_t{16} << 20;
 constexpr std::uint64_t kCopied = std::uint64_t{8} << 20;
 constexpr std::uint64_t kWidestGap = 4096;  // padding that is cheaper to carry along than to skip
 constexpr std::size_t kLongestRun = 4096;   // tensors in a piece
@@ -34,7 +37,15 @@ bool next_to(const TensorInfo& a, const TensorInfo& b, std::uint64_t alignment) 
 
 PieceSizes piece_sizes(std::uint64_t available, unsigned threads, bool by_request) noexcept {
   const std::uint64_t share = available / 2 / std::max(threads, 1U);  // two pieces a worker: none waits for memory
-  return {std::clamp(share, kSmallest, by_request ? kLargestRequested : kLargest), kCopied};
+  return {std::clamp(share, kSmallest, by_request ? kLargestRequested : kLargest), kCopied,
+          std::clamp(share, kSmallest, kLargestGathered)};
+}
+
+std::uint64_t worth_reading(const Plan::Impl& plan, std::uint32_t tensor) {
+  const TensorInfo& from = plan.source_of(tensor);
+  if (from.encoding != Encoding::strided) return 0;
+  const format::Header& header = plan.sources[plan.origins[tensor].source]->header;
+  return good_range(from, std::get<format::Strided>(header.stored_as(from)));
 }
 
 PieceQueue::PieceQueue(const Plan::Impl& plan, PieceSizes sizes)
@@ -69,6 +80,8 @@ void PieceQueue::cut_one(std::uint32_t tensor, Piece& piece) {
   const bool in_turn = plan_.comes_once(tensor);
   const std::uint64_t bytes = from.dtype == to.dtype && !in_turn ? 2 * sizes_.copied : sizes_.converted;
   std::uint64_t most = std::max<std::uint64_t>(bytes / granule_bytes, 1) * granule;
+  if (const std::uint64_t wanted = worth_reading(plan_, tensor); wanted > most)
+    most = std::max(most, std::min(wanted / granule, sizes_.gathered / granule_bytes) * granule);
   // Whole rows, where one fits: their mean squares need no pass of their own then.
   const std::uint64_t row = to.row_elements();
   if (needs_row_squares(plan_, tensor) && row > 0) {

@@ -24,13 +24,17 @@ struct Piece {
 
 /// How large pieces may be, in bytes.
 struct PieceSizes {
-  std::uint64_t converted;  // input and output together
-  std::uint64_t copied;     // moved by the system, without memory of ours
+  std::uint64_t converted;     // input and output together
+  std::uint64_t copied;        // moved by the system, without memory of ours
+  std::uint64_t gathered = 0;  // of transposed matrices: as converted, but the larger the fewer reads
 };
 
 /// Sizes that keep `threads` workers busy within `available` bytes of memory: small enough for a processor's cache, or
 /// large enough to be worth a request each to a server.
 PieceSizes piece_sizes(std::uint64_t available, unsigned threads, bool by_request) noexcept;
+
+/// How many elements of output tensor `tensor` should be read at once for reading's sake; 0 where it doesn't matter.
+std::uint64_t worth_reading(const Plan::Impl& plan, std::uint32_t tensor);
 
 /// Cuts a plan into pieces, in the order of the source's bytes, as they are asked for: a huge plan costs no memory.
 /// Thread-safe. The plan must outlive it.

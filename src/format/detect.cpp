@@ -34,6 +34,7 @@ constexpr std::string_view kDownloadHint =
     "the download got a page or a pointer instead of the file; download it again";
 
 constexpr std::array kSignatures = {
+    Signature{"sys_info\0"sv, "a tar file of PyTorch before 0.1.10", "load and save it anew with a current PyTorch"},
     Signature{"FUGG"sv, "a GGUF file in the other byte order, its first word too",
               "convert it with the tool that made it"},
     Signature{"lmgg"sv, "a legacy GGML file", "make a GGUF from the original weights with a current tool"},

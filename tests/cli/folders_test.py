@@ -203,7 +203,7 @@ def test_a_models_folder(headrace, tmp_path, output):
 
 
 def test_safetensors_before_pytorch(headrace, tmp_path, output):
-    pytest.importorskip("torch.serialization")  # tests/torch would pass for the package itself
+    pytest.importorskip("torch.serialization")
     import torch
 
     folder = tmp_path / "model"

@@ -96,7 +96,7 @@ def test_inspect_speaks_of_all_shards(headrace, tmp_path):
 
 
 def test_shards_of_pytorch(headrace, tmp_path, output):
-    pytest.importorskip("torch.serialization")  # tests/torch would pass for the package itself
+    pytest.importorskip("torch.serialization")
     import torch
 
     tensors = some_tensors(5)
