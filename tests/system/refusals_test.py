@@ -160,7 +160,7 @@ def test_inputs_that_are_no_checkpoints(headrace, folder, tmp_path, monkeypatch,
     assert_refused(headrace("convert", source, "-o", output, timeout=20), source)
     assert_refused(headrace("inspect", source, timeout=20), source)
     if kind in ("a folder", "a pipe"):
-        assert kind in headrace("inspect", source).stderr
+        assert kind.removeprefix("a ") in headrace("inspect", source).stderr
     assert bigfiles.listing(folder) == []
 
 
