@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -104,11 +105,20 @@ int guarded(Output& out, bool json, const CLI::App& app, const std::function<int
   }
 }
 
+// A sharded checkpoint keeps all its files open; the usual soft limit, 1024, is for programs that use select().
+void raise_file_limit() {
+  struct rlimit files {};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int run(int argc, char** argv) {
   fill_standard_streams();
   ::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is an error code, not the end of a conversion
   ::signal(SIGXFSZ, SIG_IGN);  // and so is a limit on file sizes
   Signals signals;             // before any thread
+  raise_file_limit();
 
   Output out(STDOUT_FILENO);
   Context context{out, signals};

@@ -22,16 +22,18 @@ struct Arguments {
   JobArguments job;
 };
 
-VerifyReport compare(const Arguments& arguments, const VerifyOptions& options, Context& context) {
+VerifyReport compare(Arguments& arguments, const VerifyOptions& options, Context& context) {
   const Checkpoint first = Checkpoint::open(arguments.first, {options.memory, arguments.source});
+  arguments.first = first.location();  // without credentials
   const std::uint64_t left = options.memory - std::min(options.memory, first.memory());
   const Checkpoint second = Checkpoint::open(arguments.second, {left, arguments.source});
+  arguments.second = second.location();
   ProgressBar bar("verifying", arguments.job.quiet);
   const Signals::Job job(context.signals);
   return verify(first, second, options, bar.callback(), job.token());
 }
 
-int run(const Arguments& arguments, Context& context) {
+int run(Arguments arguments, Context& context) {
   if (arguments.first.empty() || arguments.second.empty()) throw UsageError("two files are needed");
   std::optional<double> max_rmse;
   if (!arguments.max_rmse.empty()) max_rmse = parse_max_rmse(arguments.max_rmse);

@@ -45,19 +45,41 @@ class Meter {
   std::atomic<std::uint64_t> bytes_{0}, tensors_{0};
 };
 
+[[noreturn]] void refuse_output(const std::filesystem::path& output, const char* what) {
+  throw Error(ErrorCode::conflict, fmt::format("the output is {}, perhaps through a link", what),
+              {.file = output.string(), .hint = "choose another output"});
+}
+
+// Archives, manifests and the standard input are no plain files; they go by their names.
+bool reads_by_name(const Checkpoint::Impl& source, const io::FileId& output) {
+  if (io::file_id(source.location) == output) return true;
+  return std::ranges::any_of(source.files, [&](const auto& file) {
+    const bool piped = file->access() == Access::forward;
+    return io::file_id(piped ? "/proc/self/fd/0" : file->name()) == output;
+  });
+}
+
 void refuse_input_as_output(const Plan::Impl& plan) {
   for (const format::Part& part : plan.outputs.parts) {
     const auto output = io::file_id(part.path);
     const auto refuse = [&](const io::File* input, const char* what) {
-      if (!input || output != input->id()) return;
-      throw Error(ErrorCode::conflict, fmt::format("the output is {}, perhaps through a link", what),
-                  {.file = part.path.string(), .hint = "choose another output"});
+      if (input && output == input->id()) refuse_output(part.path, what);
     };
     for (const Plan::Impl::Source& source : plan.sources) {
       for (const auto& file : source->files) refuse(file->file(), "an input");
+      if (output && reads_by_name(*source, *output)) refuse_output(part.path, "an input");
     }
     if (!plan.imatrix) continue;
     for (const auto& file : plan.imatrix->files()) refuse(&file.file(), "the importance matrix");
+  }
+}
+
+// Once a piece has failed, nobody shall wait for more of a stream: what it would give comes after that piece.
+void stop_streams(const Plan::Impl& plan) noexcept {
+  for (const Plan::Impl::Source& source : plan.sources) {
+    for (const auto& file : source->files) {
+      if (file->access() == Access::forward) file->interrupt();
+    }
   }
 }
 
@@ -102,7 +124,12 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
   run_crew(
       queue,
       [&](Piece& piece) {
-        worker.run(piece);
+        try {
+          worker.run(piece);
+        } catch (...) {
+          stop_streams(plan);
+          throw;
+        }
         meter.add(piece);
       },
       threads, gate, cancel, [&] { report(false); });

@@ -22,7 +22,7 @@ class JsonDocument {
 
   const std::string& file() const noexcept { return file_; }
   simdjson::dom::element root() const noexcept { return root_; }
-  /// Bytes held; not more than this many times the text.
+  /// Bytes held, at most.
   std::uint64_t memory() const noexcept { return memory_; }
 
  private:

@@ -158,6 +158,10 @@ Location Location::beside(std::string_view relative) const {
 bool stays_inside(std::string_view relative) noexcept {
   if (relative.empty() || relative.front() == '/' || relative.find('\\') != relative.npos) return false;
   if (relative.find(':') != relative.npos || relative.find('\0') != relative.npos) return false;
+  for (std::size_t at = relative.find('%'); at != relative.npos; at = relative.find('%', at + 1)) {
+    const std::string_view escape = relative.substr(at);  // a server may take it for what it stands for
+    if (starts_with_any_case(escape, "%2f") || starts_with_any_case(escape, "%5c")) return false;
+  }
   while (!relative.empty()) {
     const std::size_t end = std::min(relative.find('/'), relative.size());
     std::string_view part = relative.substr(0, end);

@@ -57,10 +57,11 @@ void refuse_duplicates(const Draft& draft) {
 }  // namespace
 
 void open_sources(Draft& draft) {
-  for (const Input& input : draft.inputs) {
+  for (Input& input : draft.inputs) {
     const std::uint64_t held = memory_of(draft.sources);
     draft.sources.push_back(format::open_checkpoint(
         input.location, {draft.options.memory - std::min(held, draft.options.memory), draft.options.source}));
+    input.location = draft.sources.back()->location;  // without credentials, for whoever prints the plan
   }
 }
 

@@ -92,7 +92,7 @@ void lay_out_shards(Plan::Impl& plan, const std::vector<std::size_t>& counts, bo
   for (std::size_t shard = 0; shard < counts.size(); ++shard) {
     const auto tensors = std::span(plan.tensors).subspan(first, counts[shard]);
     const bool own = gguf && shard > 0;
-    const auto& path = paths.emplace_back(shard_path(plan.output, shard, counts.size()));
+    const auto& path = paths.emplace_back(shard_path(plan.output, plan.to, shard, counts.size()));
     format::Layout layout = format::lay_out(plan.to, tensors, orders[shard], own ? metadata_of(shard) : *plan.metadata,
                                             path.string(), plan.options.memory, held + plan.outputs.memory());
     plan.outputs.parts.push_back({path, std::move(layout)});

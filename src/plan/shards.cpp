@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string_view>
 
 namespace headrace::plan {
@@ -36,9 +37,13 @@ std::vector<std::size_t> cut_into_shards(std::span<const TensorInfo> tensors, st
   return counts;
 }
 
-std::filesystem::path shard_path(const std::filesystem::path& output, std::size_t shard, std::size_t shards) {
-  const std::string suffix = output.extension().string();
-  return output.parent_path() / fmt::format("{}-{:05}-of-{:05}{}", output.stem().string(), shard + 1, shards, suffix);
+std::filesystem::path shard_path(const std::filesystem::path& output, Format to, std::size_t shard,
+                                 std::size_t shards) {
+  // A part of a GGUF is found by its name, and that ends in .gguf.
+  const std::optional<Format> known = format_of_suffix(output);
+  const std::string suffix = to == Format::gguf ? ".gguf" : output.extension().string();
+  const std::string stem = to == Format::gguf && known != to ? output.filename().string() : output.stem().string();
+  return output.parent_path() / fmt::format("{}-{:05}-of-{:05}{}", stem, shard + 1, shards, suffix);
 }
 
 std::filesystem::path index_path(const std::filesystem::path& output) {

@@ -21,7 +21,7 @@ namespace headrace::plan {
 std::vector<std::size_t> cut_into_shards(std::span<const TensorInfo> tensors, std::uint64_t shard_bytes);
 
 /// "model-00001-of-00003.safetensors" for shard 0 of 3 of "model.safetensors", as transformers and llama.cpp name them.
-std::filesystem::path shard_path(const std::filesystem::path& output, std::size_t shard, std::size_t shards);
+std::filesystem::path shard_path(const std::filesystem::path& output, Format to, std::size_t shard, std::size_t shards);
 
 /// "model.safetensors.index.json" for "model.safetensors".
 std::filesystem::path index_path(const std::filesystem::path& output);

@@ -227,6 +227,20 @@ def test_tfjs_and_numpy_folders(headrace, tmp_path, output):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_tfjs_folder_as_its_converter_writes_it(headrace, tmp_path, output, shards):
+    folder = tmp_path / "tfjs"
+    folder.mkdir()
+    data = np.arange(6, dtype=np.float32).tobytes()
+    paths = [f"group1-shard{i + 1}of{shards}.bin" for i in range(shards)]
+    for i, path in enumerate(paths):
+        (folder / path).write_bytes(data[i * 24 // shards : (i + 1) * 24 // shards])
+    weights_list = [{"name": "k", "shape": [2, 3], "dtype": "float32"}]
+    (folder / "model.json").write_text(json.dumps({"weightsManifest": [{"paths": paths, "weights": weights_list}]}))
+    got = converted(headrace, folder, output / "tfjs.safetensors")
+    assert_same(got, {"k": np.arange(6, dtype=np.float32).reshape(2, 3)})
+
+
 def test_a_folder_of_links(headrace, tmp_path, output):
     """The Hugging Face cache: names in a snapshot, bytes elsewhere under names that say nothing."""
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "0123"

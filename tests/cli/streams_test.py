@@ -130,3 +130,38 @@ def test_a_signal_ends_the_wait_for_more(binary, model, output):
     assert process.wait(timeout=20) == 130
     process.stdin.close()
     assert os.listdir(output) == []
+
+
+def test_a_failure_doesnt_wait_for_the_rest(binary, tmp_path, output):
+    bad = weights.random_floats(2000, 512)
+    bad[0, 0] = float("nan")
+    source = weights.write_safetensors(tmp_path / "nan.safetensors", {"w": bad})
+    process = subprocess.Popen(
+        [binary, "convert", "-", "-o", output / "m.gguf", "--type", "q8_0"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        process.stdin.write(source.read_bytes()[:-100_000])
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # it was quicker
+    assert process.wait(timeout=20) == 1  # with the pipe still open
+    assert b"'w'" in process.stderr.read()
+    try:
+        process.stdin.close()
+    except BrokenPipeError:
+        pass
+    assert os.listdir(output) == []
+
+
+def test_the_file_that_is_the_standard_input_is_no_output(binary, model):
+    before = model.read_bytes()
+    with open(model, "rb") as source:
+        result = subprocess.run(
+            [binary, "convert", "-", "-o", model, "--type", "f16", "--force"],
+            stdin=source, capture_output=True, text=True,
+        )  # fmt: skip
+    assert result.returncode == 1
+    assert "the output is an input" in result.stderr
+    assert model.read_bytes() == before

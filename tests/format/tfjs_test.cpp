@@ -325,7 +325,7 @@ TEST(BadTfjs, AreRefusedForTheirReason) {
 TEST(BadTfjs, NeedLittleMemoryToBeRefused) {
   for (const auto& [file, expected] : kReasons.items()) {
     try {
-      Checkpoint::open((kBad / file).string(), {.memory = std::uint64_t{2} << 20});
+      Checkpoint::open((kBad / file).string(), {.memory = std::uint64_t{4} << 20});
       ADD_FAILURE() << "accepted: " << file;
     } catch (const Error& error) {
       EXPECT_NE(error.code(), ErrorCode::budget) << file << ": " << error.what();

@@ -51,7 +51,7 @@ def test_a_pause_as_long_as_the_server_asks_for(server, content, fetched):
     server.behave = behave
     start = time.monotonic()
     fetched(url_of(server), content)
-    assert 4 <= time.monotonic() - start < 15
+    assert 4 <= time.monotonic() - start < 40
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
@@ -351,6 +351,6 @@ def test_interrupted(server, binary, environment, tmp_path):
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 5
         assert process.returncode != 0
         assert not (tmp_path / "out.safetensors").exists()

@@ -211,7 +211,7 @@ class HttpSourceTest : public testing::Test {
     EXPECT_TRUE(std::equal(out.begin(), out.end(), file_.begin() + static_cast<std::ptrdiff_t>(offset)));
   }
 
-  Patience patience_{.attempts = 3, .first_pause = 1ms, .longest_pause = 60s, .connect = 5s, .stall = 300ms};
+  Patience patience_{.attempts = 3, .first_pause = 1ms, .longest_pause = 60s, .connect = 60s, .stall = 60s};
   std::vector<std::byte> file_ = bytes_of(3'000'000);
   WebServer server_{file_};
 };
@@ -251,6 +251,7 @@ TEST_F(HttpSourceTest, ServesManyThreadsOverFewConnections) {
 }
 
 TEST_F(HttpSourceTest, CountsAStalledConnectionAsLost) {
+  patience_.stall = 300ms;
   std::atomic<int> stalls{0};
   server_.behave([&](WebServer::Exchange& exchange) {
     if (exchange.first > 0 && stalls++ == 0) {
@@ -264,10 +265,11 @@ TEST_F(HttpSourceTest, CountsAStalledConnectionAsLost) {
   const auto start = std::chrono::steady_clock::now();
   expect_bytes(*source, 100'000, 500'000);
   EXPECT_GE(std::chrono::steady_clock::now() - start, 300ms);
-  EXPECT_EQ(stalls, 2);
+  EXPECT_GE(stalls, 2);
 }
 
 TEST_F(HttpSourceTest, GivesUpOnAServerThatOnlyStalls) {
+  patience_.stall = 300ms;
   server_.behave([&](WebServer::Exchange& exchange) { exchange.first > 0 ? exchange.stall() : exchange.serve(); });
   const auto source = open();
   try {
@@ -282,13 +284,14 @@ TEST_F(HttpSourceTest, GivesUpOnAServerThatOnlyStalls) {
 }
 
 TEST_F(HttpSourceTest, AStreamThatIsReadSlowlyIsNotStalled) {
+  patience_.stall = 1s;
   server_.behave([&](WebServer::Exchange& exchange) { exchange.serve_whole(); });
   const auto source = open();
   EXPECT_EQ(source->access(), Access::forward);
   EXPECT_EQ(source->size(), file_.size());
   for (std::uint64_t at = 0; at < file_.size(); at += 1'000'000) {
     expect_bytes(*source, at, 1'000'000);
-    std::this_thread::sleep_for(500ms);
+    std::this_thread::sleep_for(1200ms);
   }
   std::vector<std::byte> out(10);
   EXPECT_EQ(source->read_some_at(file_.size(), out), 0U);
@@ -312,13 +315,12 @@ std::chrono::nanoseconds time_to_end(const ByteSource& source, const std::functi
 }
 
 TEST_F(HttpSourceTest, InterruptEndsEveryWait) {
-  patience_.stall = 60s;
   std::vector<std::byte> out(1000), other(1000);
   {  // for bytes, and for a connection that another reader has
     server_.behave([&](WebServer::Exchange& exchange) { exchange.first > 0 ? exchange.stall() : exchange.serve(); });
     const auto source = open(1);
     auto also = std::async(std::launch::async, [&] { EXPECT_THROW(source->read_at(200'000, other), Error); });
-    EXPECT_LT(time_to_end(*source, [&] { source->read_at(100'000, out); }), 200ms);
+    EXPECT_LT(time_to_end(*source, [&] { source->read_at(100'000, out); }), 500ms);
     also.get();
     EXPECT_THROW(source->read_at(300'000, out), Error) << "later reads end too";
   }
@@ -327,7 +329,7 @@ TEST_F(HttpSourceTest, InterruptEndsEveryWait) {
       exchange.first > 0 ? exchange.refuse("503 -", "Retry-After: 50\r\n") : exchange.serve();
     });
     const auto source = open(1);
-    EXPECT_LT(time_to_end(*source, [&] { source->read_at(100'000, out); }), 200ms);
+    EXPECT_LT(time_to_end(*source, [&] { source->read_at(100'000, out); }), 500ms);
   }
   {  // for a stream
     server_.behave([&](WebServer::Exchange& exchange) {
@@ -336,7 +338,7 @@ TEST_F(HttpSourceTest, InterruptEndsEveryWait) {
       exchange.stall();
     });
     const auto source = open(1);
-    EXPECT_LT(time_to_end(*source, [&] { source->read_at(100'000, out); }), 200ms);
+    EXPECT_LT(time_to_end(*source, [&] { source->read_at(100'000, out); }), 500ms);
     EXPECT_THROW(source->read_at(100'000, out), Error);
   }
 }

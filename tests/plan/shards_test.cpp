@@ -37,8 +37,10 @@ TEST(Shards, OneForAllAndOneForNone) {
 }
 
 TEST(Shards, NamesAreTransformersAndLlamaCpps) {
-  EXPECT_EQ(shard_path("a/model.safetensors", 0, 3), "a/model-00001-of-00003.safetensors");
-  EXPECT_EQ(shard_path("model.q8.gguf", 9, 12), "model.q8-00010-of-00012.gguf");
+  EXPECT_EQ(shard_path("a/model.safetensors", Format::safetensors, 0, 3), "a/model-00001-of-00003.safetensors");
+  EXPECT_EQ(shard_path("model.q8.gguf", Format::gguf, 9, 12), "model.q8-00010-of-00012.gguf");
+  EXPECT_EQ(shard_path("MODEL.GGUF", Format::gguf, 0, 2), "MODEL-00001-of-00002.gguf");
+  EXPECT_EQ(shard_path("weights.bin", Format::gguf, 0, 2), "weights.bin-00001-of-00002.gguf");
   EXPECT_EQ(index_path("a/model.safetensors"), "a/model.safetensors.index.json");
 }
 

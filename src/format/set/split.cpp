@@ -115,11 +115,12 @@ Contents open_split(Contents part, const Opening& opening) {
   // A part from the middle is held until its turn.
   const std::uint64_t others = given.number == 1 ? 0 : part.memory();
   Joiner joiner(opening.location.text(), opening.memory, others);
+  std::optional<Contents> held(std::move(part));
   TensorCount tensors;
   join_members(
       joiner, files.size(), opened_at_once(opening),
       [&](std::size_t i, std::uint64_t left) {
-        if (i + 1 == given.number) return std::move(part);
+        if (i + 1 == given.number && held) return *std::exchange(held, std::nullopt);  // asked again, it is opened anew
         return open_member(opening.location.beside(files[i]), opening, left, opening.location.text());
       },
       [&](std::size_t i, Contents member) {

@@ -169,6 +169,18 @@ std::pair<Place, std::size_t> preference_of(const Candidate& candidate) {
   return {place_of(candidate), rank_of(candidate.base)};
 }
 
+// "group1-shard1of3.bin": weights of a TensorFlow.js model, with PyTorch's suffix.
+bool is_tfjs_shard(std::string_view name) {
+  constexpr std::string_view kDigits = "0123456789";
+  if (!name.ends_with(".bin")) return false;
+  name.remove_suffix(4);
+  const std::size_t count = name.find_last_not_of(kDigits);
+  if (count == name.npos || count + 1 == name.size() || !name.substr(0, count + 1).ends_with("of")) return false;
+  name = name.substr(0, count - 1);
+  const std::size_t number = name.find_last_not_of(kDigits);
+  return number != name.npos && number + 1 != name.size() && name.substr(0, number + 1).ends_with("shard");
+}
+
 // All of a folder, shards of a set together. `names` are sorted, and so are a set's files.
 std::vector<Candidate> read_names(const std::vector<std::string>& names, std::string_view wanted) {
   using Set = std::tuple<std::string_view, std::uint32_t, std::string_view>;
@@ -188,6 +200,12 @@ std::vector<Candidate> read_names(const std::vector<std::string>& names, std::st
       }
     }
     candidates.push_back(std::move(*candidate));
+  }
+  const auto is_tfjs = [](const Candidate& candidate) { return candidate.family == Family::tfjs; };
+  if (std::ranges::any_of(candidates, is_tfjs)) {
+    std::erase_if(candidates, [&](const Candidate& candidate) {
+      return !is_tfjs(candidate) && is_tfjs_shard(candidate.files.front());
+    });
   }
   return candidates;
 }
