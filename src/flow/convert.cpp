@@ -99,7 +99,8 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
   cancel.throw_if_cancelled();
   refuse_input_as_output(plan);
   const unsigned at_once = reads_at_once(plan);
-  const unsigned threads = std::max(base::worker_count(plan.options.threads), at_once);
+  // While some convert and write, others keep the connections busy.
+  const unsigned threads = base::worker_count(plan.options.threads) + at_once;
   base::Gate gate(plan.options.memory);
   for (const Plan::Impl::Source& source : plan.sources)
     gate.charge(source->memory(), "the index of " + source->location);
