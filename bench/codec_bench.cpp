@@ -8,6 +8,11 @@
 //
 //   codec_bench --table           all types
 //   codec_bench --table Q4_K TQ1_0
+//
+// And what it costs to measure, of what was encoded from F16, how far it is from that, beside the encoding itself:
+//
+//   codec_bench --measure         Q4_K and some others
+//   codec_bench --measure Q4_K
 #include <benchmark/benchmark.h>
 #include <hwy/highway.h>
 #include <headrace/dtype.hpp>
@@ -16,6 +21,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <iterator>
 #include <random>
@@ -25,6 +31,8 @@
 
 #include "codec/codec.hpp"
 #include "codec/kernel.hpp"
+#include "codec/simd/error_kernels.hpp"
+#include "flow/error_meter.hpp"
 
 namespace headrace::codec {
 namespace {
@@ -226,7 +234,61 @@ void compare_kernels(const Row& row) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
+// The cost of measuring
+
+constexpr DType kMeasured[] = {DType::Q4_K, DType::Q6_K, DType::Q3_K, DType::Q4_0, DType::Q8_0, DType::BF16};
+
+void print_speed(const char* what, DType to, std::int64_t target, Speed speed, double beside) {
+  std::printf("%-22s %-8s %-8s %8.0f %8.0f %8.0f %8.1f\n", what, std::string(name(to)).c_str(), hwy::TargetName(target),
+              speed.median, speed.least, speed.most, 100 * beside / speed.median);
+}
+
+/// Encoding F16 as a conversion does it, then measuring what was made, by turns; and the sums alone.
+void measure_measuring(DType to, std::int64_t target) {
+  hwy::SetSupportedTargetsForTest(target);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  const std::vector<std::byte> source = weights(DType::F16);
+  std::vector<std::byte> result(bytes_for(to));
+  std::vector<float> truth(kElements), made(kElements);
+  const Transcoder transcoder(DType::F16, to, true);
+  std::vector<double> encoding, measuring, summing;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    encoding.push_back(one_turn([&] {
+      if (transcoder.run(source.data(), result.data(), kElements)) std::abort();
+    }));
+    measuring.push_back(one_turn([&] {
+      flow::PieceErrors errors;
+      flow::measure_run(DType::F16, source.data(), to, result.data(), kElements, errors);
+      benchmark::DoNotOptimize(errors);
+    }));
+    decode(DType::F16, source.data(), truth.data(), kElements);
+    decode(to, result.data(), made.data(), kElements);
+    summing.push_back(one_turn(over_tiles([&](std::size_t) {
+      kernels::ErrorSums sums = kernels::error_sums(truth.data(), made.data(), kTile);
+      benchmark::DoNotOptimize(sums);
+    })));
+  }
+  const Speed encoded = speed_of(encoding);
+  print_speed("encode F16 as", to, target, encoded, encoded.median);
+  print_speed("measure F16 against", to, target, speed_of(measuring), encoded.median);
+  print_speed("of it the sums alone", to, target, speed_of(summing), encoded.median);
+  std::fflush(stdout);
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
 }  // namespace
+
+/// `types` are names; none stands for kMeasured.
+void print_measuring(const std::vector<std::string_view>& types) {
+  std::printf(
+      "million weights per second of one core; of %d turns the median, least and most; time per cent of encoding\n",
+      kTurns);
+  for (const DType dtype : kMeasured) {
+    if (!types.empty() && std::find(types.begin(), types.end(), name(dtype)) == types.end()) continue;
+    for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) measure_measuring(dtype, target);
+  }
+}
 
 /// `types` are names; none stands for all.
 void print_table(const std::vector<std::string_view>& types) {
@@ -244,6 +306,10 @@ void print_table(const std::vector<std::string_view>& types) {
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "--table") {
     headrace::codec::print_table({argv + 2, argv + argc});
+    return 0;
+  }
+  if (argc > 1 && std::string_view(argv[1]) == "--measure") {
+    headrace::codec::print_measuring({argv + 2, argv + argc});
     return 0;
   }
   benchmark::Initialize(&argc, argv);
