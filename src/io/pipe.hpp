@@ -4,15 +4,18 @@
 #include "io/file.hpp"
 #include "io/forward_source.hpp"
 
-#include <atomic>
+#include <headrace/cancel.hpp>
+
+#include <memory>
+#include <string>
 
 namespace headrace::io {
 
-/// Reads a descriptor that stays its owner's. interrupt() wakes a read that waits for the other side.
+/// Reads a descriptor that stays its owner's. interrupt() wakes a read that waits for the other side; so does `cancel`.
 class Pipe final : public ForwardSource {
  public:
   /// `fd` must stay open as long as the object lives. Throws Error(io) when the system refuses what waking needs.
-  Pipe(int fd, std::string name);
+  Pipe(int fd, std::string name, const CancelToken& cancel = {});
 
   void interrupt() const noexcept override;
 
@@ -21,7 +24,8 @@ class Pipe final : public ForwardSource {
 
  private:
   int fd_;
-  Descriptor wake_;  // an eventfd
+  Descriptor wake_;                  // an eventfd
+  std::shared_ptr<void> on_cancel_;  // dropped first: it uses the rest
 };
 
 }  // namespace headrace::io
