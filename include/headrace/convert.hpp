@@ -39,8 +39,9 @@ struct ConvertReport {
 
 /// Carries a plan out. The output appears under its name complete and flushed, or not at all.
 /// The bytes written depend on the plan alone: not on threads, memory or processor.
-/// Throws Error: conflict (the output exists and `force` is off, or it is the input), no_space and budget (before
-/// anything is converted), value, io, cancelled. Errors of workers reach the caller; of several, the earliest tensor's.
+/// Throws Error: conflict (the output exists and `force` is off, or it is an input: see Plan::is_input), no_space and
+/// budget (before anything is converted), value, io, cancelled. Errors of workers reach the caller; of several, the
+/// earliest tensor's.
 ConvertReport convert(const Plan& plan, const ProgressCallback& on_progress = {}, const CancelToken& cancel = {});
 
 /// plan_conversion and convert in one. While the inputs are opened, `options.source.cancel` is heeded, not `cancel`.

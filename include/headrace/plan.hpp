@@ -109,7 +109,10 @@ std::string explain(const PlannedTensor& tensor);
 class Plan {
  public:
   std::span<const Input> inputs() const noexcept;
-  Format from(std::size_t input) const noexcept;         ///< the format of an input
+  Format from(std::size_t input) const noexcept;  ///< the format of an input
+  /// True when `file`, links followed, is one that an input is read from or was found by: an archive, a shard, an
+  /// index, a manifest. No output may be one.
+  bool is_input(const std::filesystem::path& file) const;
   const std::filesystem::path& output() const noexcept;  ///< as it was asked for
   Format to() const noexcept;
   /// The files that hold the tensors: one, or shards numbered from the output's name. Shards of safetensors get an

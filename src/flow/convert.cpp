@@ -50,27 +50,15 @@ class Meter {
               {.file = output.string(), .hint = "choose another output"});
 }
 
-// Archives, manifests and the standard input are no plain files; they go by their names.
-bool reads_by_name(const Checkpoint::Impl& source, const io::FileId& output) {
-  if (io::file_id(source.location) == output) return true;
-  return std::ranges::any_of(source.files, [&](const auto& file) {
-    const bool piped = file->access() == Access::forward;
-    return io::file_id(piped ? "/proc/self/fd/0" : file->name()) == output;
-  });
-}
-
 void refuse_input_as_output(const Plan::Impl& plan) {
   for (const format::Part& part : plan.outputs.parts) {
     const auto output = io::file_id(part.path);
-    const auto refuse = [&](const io::File* input, const char* what) {
-      if (input && output == input->id()) refuse_output(part.path, what);
-    };
-    for (const Plan::Impl::Source& source : plan.sources) {
-      for (const auto& file : source->files) refuse(file->file(), "an input");
-      if (output && reads_by_name(*source, *output)) refuse_output(part.path, "an input");
-    }
+    if (!output) continue;
+    if (plan.is_input(*output)) refuse_output(part.path, "an input");
     if (!plan.imatrix) continue;
-    for (const auto& file : plan.imatrix->files()) refuse(&file.file(), "the importance matrix");
+    for (const auto& file : plan.imatrix->files()) {
+      if (file.file().id() == *output) refuse_output(part.path, "the importance matrix");
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <headrace/cancel.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace headrace::io {
@@ -17,6 +18,8 @@ class Pipe final : public ForwardSource {
   /// `fd` must stay open as long as the object lives. Throws Error(io) when the system refuses what waking needs.
   Pipe(int fd, std::string name, const CancelToken& cancel = {});
 
+  /// A file too, where that is what the descriptor reads.
+  bool comes_from(const FileId& file) const noexcept override { return file == id_; }
   void interrupt() const noexcept override;
 
  protected:
@@ -24,6 +27,7 @@ class Pipe final : public ForwardSource {
 
  private:
   int fd_;
+  std::optional<FileId> id_;
   Descriptor wake_;                  // an eventfd
   std::shared_ptr<void> on_cancel_;  // dropped first: it uses the rest
 };
