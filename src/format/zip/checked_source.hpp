@@ -61,6 +61,7 @@ class CheckedSource final : public io::ByteSource {
   bool has_room_for(std::uint32_t number) const;
   void scatter(std::uint32_t number) const;
   void settle(std::uint32_t number, std::uint64_t begin, std::uint32_t crc) const;
+  State state_of(std::uint32_t number) const;
   bool next_gap(std::uint32_t number, std::uint64_t& begin, std::uint64_t& end) const;
   void complete(std::uint32_t number) const;
   void read_whole(std::uint32_t number) const;
