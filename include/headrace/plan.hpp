@@ -115,10 +115,11 @@ class Plan {
   bool is_input(const std::filesystem::path& file) const;
   const std::filesystem::path& output() const noexcept;  ///< as it was asked for
   Format to() const noexcept;
-  /// The files that hold the tensors: one, or shards numbered from the output's name. Shards of safetensors get an
-  /// index beside them.
+  /// The files that hold the tensors: one, or shards numbered from the output's name.
   std::size_t output_files() const noexcept;
   const std::filesystem::path& output_file(std::size_t i) const noexcept;
+  /// The index that shards of safetensors get beside them; empty where there is none.
+  const std::filesystem::path& output_index() const noexcept;
   const ConvertOptions& options() const noexcept;
 
   std::size_t size() const noexcept;

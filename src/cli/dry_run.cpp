@@ -51,14 +51,17 @@ std::string use_of(const Plan& plan, const fs::path& file) {
 // A plan doesn't look at the output; the conversion would refuse to replace it.
 std::string problem_with_output(const Plan& plan) {
   std::error_code ignored;
-  for (std::size_t i = 0; i < plan.output_files(); ++i) {
-    const std::string use = use_of(plan, plan.output_file(i));
-    if (!use.empty()) return fmt::format("'{}' is {}: choose another", plan.output_file(i).string(), use);
+  std::vector<fs::path> files;
+  for (std::size_t i = 0; i < plan.output_files(); ++i) files.push_back(plan.output_file(i));
+  if (!plan.output_index().empty()) files.push_back(plan.output_index());
+  for (const fs::path& file : files) {
+    const std::string use = use_of(plan, file);
+    if (!use.empty()) return fmt::format("'{}' is {}: choose another", file.string(), use);
   }
-  if (plan.output_files() > 1) {
-    for (std::size_t i = 0; i < plan.output_files(); ++i) {
-      if (fs::exists(fs::symlink_status(plan.output_file(i), ignored)))
-        return fmt::format("'{}' exists: a set of files never replaces another", plan.output_file(i).string());
+  if (files.size() > 1) {
+    for (const fs::path& file : files) {
+      if (fs::exists(fs::symlink_status(file, ignored)))
+        return fmt::format("'{}' exists: a set of files never replaces another", file.string());
     }
     return {};
   }

@@ -51,15 +51,17 @@ class Meter {
 }
 
 void refuse_input_as_output(const Plan::Impl& plan) {
-  for (const format::Part& part : plan.outputs.parts) {
-    const auto output = io::file_id(part.path);
-    if (!output) continue;
-    if (plan.is_input(*output)) refuse_output(part.path, "an input");
-    if (!plan.imatrix) continue;
+  const auto check = [&](const std::filesystem::path& path) {
+    const auto output = io::file_id(path);
+    if (!output) return;
+    if (plan.is_input(*output)) refuse_output(path, "an input");
+    if (!plan.imatrix) return;
     for (const auto& file : plan.imatrix->files()) {
-      if (file.file().id() == *output) refuse_output(part.path, "the importance matrix");
+      if (file.file().id() == *output) refuse_output(path, "the importance matrix");
     }
-  }
+  };
+  for (const format::Part& part : plan.outputs.parts) check(part.path);
+  if (plan.outputs.index) check(plan.outputs.index->path);
 }
 
 // Once a piece has failed, nobody shall wait for more of a stream: what it would give comes after that piece.
