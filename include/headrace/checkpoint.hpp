@@ -45,7 +45,7 @@ class Checkpoint {
   /// `location`: a path, a folder, a URL or "-" (see SourceOptions). Recognises the format by the content and reads the
   /// header; of sharded checkpoints, all headers.
   /// Throws Error: io (can't be opened or read), format (breaks the format's rules), budget (header too large for
-  /// `memory`), invalid_argument (options that don't fit what is there).
+  /// `memory`), invalid_argument (options that don't fit what is there), cancelled (by `options.source.cancel`).
   static Checkpoint open(const std::string& location, const OpenOptions& options = {});
 
   /// As it was given, without the credentials that a URL may hold.

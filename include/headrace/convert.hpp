@@ -21,8 +21,8 @@ namespace headrace {
 
 /// Reads the inputs' headers and decides everything; reads no tensor and writes nothing. Several inputs make one file;
 /// its tensors come in the order of the inputs.
-/// Throws Error: io, format, budget as Checkpoint::open does; invalid_argument when there is no input, when neither
-/// `options.to` nor the output's suffix gives a format, and for a rule with a bad pattern or without a match;
+/// Throws Error: io, format, budget, cancelled as Checkpoint::open does; invalid_argument when there is no input, when
+/// neither `options.to` nor the output's suffix gives a format, and for a rule with a bad pattern or without a match;
 /// conflict when two tensors would have one name; unsupported when a tensor can't be held or made in the output's
 /// format.
 Plan plan_conversion(std::span<const Input> inputs, const std::filesystem::path& output,
@@ -39,11 +39,12 @@ struct ConvertReport {
 
 /// Carries a plan out. The output appears under its name complete and flushed, or not at all.
 /// The bytes written depend on the plan alone: not on threads, memory or processor.
-/// Throws Error: conflict (the output exists and `force` is off, or it is the input), no_space and budget (before
-/// anything is converted), value, io, cancelled. Errors of workers reach the caller; of several, the earliest tensor's.
+/// Throws Error: conflict (the output exists and `force` is off, or it is an input: see Plan::is_input), no_space and
+/// budget (before anything is converted), value, io, cancelled. Errors of workers reach the caller; of several, the
+/// earliest tensor's.
 ConvertReport convert(const Plan& plan, const ProgressCallback& on_progress = {}, const CancelToken& cancel = {});
 
-/// plan_conversion and convert in one.
+/// plan_conversion and convert in one. While the inputs are opened, `options.source.cancel` is heeded, not `cancel`.
 ConvertReport convert(const std::string& input, const std::filesystem::path& output, const ConvertOptions& options = {},
                       const ProgressCallback& on_progress = {}, const CancelToken& cancel = {});
 

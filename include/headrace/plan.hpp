@@ -109,13 +109,17 @@ std::string explain(const PlannedTensor& tensor);
 class Plan {
  public:
   std::span<const Input> inputs() const noexcept;
-  Format from(std::size_t input) const noexcept;         ///< the format of an input
+  Format from(std::size_t input) const noexcept;  ///< the format of an input
+  /// True when `file`, links followed, is one that an input is read from or was found by: an archive, a shard, an
+  /// index, a manifest. No output may be one.
+  bool is_input(const std::filesystem::path& file) const;
   const std::filesystem::path& output() const noexcept;  ///< as it was asked for
   Format to() const noexcept;
-  /// The files that hold the tensors: one, or shards numbered from the output's name. Shards of safetensors get an
-  /// index beside them.
+  /// The files that hold the tensors: one, or shards numbered from the output's name.
   std::size_t output_files() const noexcept;
   const std::filesystem::path& output_file(std::size_t i) const noexcept;
+  /// The index that shards of safetensors get beside them; empty where there is none.
+  const std::filesystem::path& output_index() const noexcept;
   const ConvertOptions& options() const noexcept;
 
   std::size_t size() const noexcept;

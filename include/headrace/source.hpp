@@ -1,6 +1,8 @@
 // Where checkpoints come from, and what has to be said to open some of them.
 #pragma once
 
+#include <headrace/cancel.hpp>
+
 #include <string>
 #include <vector>
 
@@ -13,6 +15,9 @@ struct SourceOptions {
   std::string variant = {};               ///< a folder: take the files of this variant, "fp16" say
   std::vector<std::string> headers = {};  ///< a URL: "Name: value" for its own host, never for another one
   unsigned connections = 8;               ///< a URL: how many at once
+  /// Ends every wait for these sources, while they are opened and after, with Error(cancelled). Copies of the options
+  /// share it.
+  CancelToken cancel = {};
 };
 
 }  // namespace headrace

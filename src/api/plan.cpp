@@ -1,4 +1,5 @@
 #include "plan/plan.hpp"
+#include "io/file.hpp"
 
 #include <headrace/plan.hpp>
 
@@ -17,6 +18,16 @@ std::uint64_t Plan::header_bytes() const noexcept { return impl_->outputs.header
 std::uint64_t Plan::output_bytes() const noexcept { return impl_->outputs.file_bytes(); }
 std::size_t Plan::output_files() const noexcept { return impl_->outputs.parts.size(); }
 const std::filesystem::path& Plan::output_file(std::size_t i) const noexcept { return impl_->outputs.parts[i].path; }
+
+const std::filesystem::path& Plan::output_index() const noexcept {
+  static const std::filesystem::path none;
+  return impl_->outputs.index ? impl_->outputs.index->path : none;
+}
+
+bool Plan::is_input(const std::filesystem::path& file) const {
+  const auto id = io::file_id(file);
+  return id && impl_->is_input(*id);
+}
 
 PlannedTensor Plan::operator[](std::size_t i) const noexcept {
   const TensorInfo& from = impl_->source_of(static_cast<std::uint32_t>(i));

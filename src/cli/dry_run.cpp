@@ -14,6 +14,7 @@
 #include <vector>
 
 namespace headrace::cli {
+namespace fs = std::filesystem;
 namespace {
 
 // How many tensors of one type the output will have.
@@ -37,27 +38,38 @@ std::vector<TypeTotal> totals_by_type(const Plan& plan) {
   return totals;
 }
 
+// What a file is that the conversion reads and so never replaces; empty for others.
+std::string use_of(const Plan& plan, const fs::path& file) {
+  if (plan.is_input(file)) return "an input";
+  for (const fs::path& imatrix : plan.options().imatrix_files) {
+    std::error_code ignored;
+    if (fs::equivalent(imatrix, file, ignored)) return "the importance matrix";
+  }
+  return {};
+}
+
 // A plan doesn't look at the output; the conversion would refuse to replace it.
 std::string problem_with_output(const Plan& plan) {
   std::error_code ignored;
-  const std::string output = "'" + plan.output().string() + "'";
-  for (const Input& input : plan.inputs()) {
-    if (std::filesystem::equivalent(input.location, plan.output(), ignored))
-      return output + " is an input: choose another";
+  std::vector<fs::path> files;
+  for (std::size_t i = 0; i < plan.output_files(); ++i) files.push_back(plan.output_file(i));
+  if (!plan.output_index().empty()) files.push_back(plan.output_index());
+  for (const fs::path& file : files) {
+    const std::string use = use_of(plan, file);
+    if (!use.empty()) return fmt::format("'{}' is {}: choose another", file.string(), use);
   }
-  for (const std::filesystem::path& imatrix : plan.options().imatrix_files) {
-    if (std::filesystem::equivalent(imatrix, plan.output(), ignored))
-      return output + " is the importance matrix: choose another";
-  }
-  if (plan.output_files() > 1) {
-    for (std::size_t i = 0; i < plan.output_files(); ++i) {
-      if (std::filesystem::exists(plan.output_file(i), ignored))
-        return "'" + plan.output_file(i).string() + "' exists: a set of files never replaces another";
+  if (files.size() > 1) {
+    for (const fs::path& file : files) {
+      if (fs::exists(fs::symlink_status(file, ignored)))
+        return fmt::format("'{}' exists: a set of files never replaces another", file.string());
     }
     return {};
   }
-  if (plan.options().force || !std::filesystem::exists(plan.output(), ignored)) return {};
-  return output + " exists: converting needs --force to replace it";
+  const fs::file_status status = fs::status(plan.output(), ignored);
+  if (!fs::exists(status)) return {};
+  const std::string output = fmt::format("'{}' exists", plan.output().string());
+  if (!fs::is_regular_file(status)) return output + " and is no regular file: choose another";
+  return plan.options().force ? std::string() : output + ": converting needs --force to replace it";
 }
 
 std::vector<std::string> all_notes(const Plan& plan) {
@@ -75,7 +87,7 @@ const char* word_of(Importance importance) {
 Json imatrix_of(const ConvertOptions& options) {
   if (options.importance != Importance::file) return word_of(options.importance);
   std::vector<std::string> files;
-  for (const std::filesystem::path& file : options.imatrix_files) files.push_back(file.string());
+  for (const fs::path& file : options.imatrix_files) files.push_back(file.string());
   return files;
 }
 
@@ -118,8 +130,7 @@ void print_plan(Output& out, const Plan& plan) {
     out.print("input    {}, {}{}\n", safe(input.location), name(plan.from(i)),
               input.prefix.empty() ? "" : fmt::format(", prefix '{}'", safe(input.prefix)));
   }
-  for (const std::filesystem::path& file : plan.options().imatrix_files)
-    out.print("imatrix  {}\n", safe(file.string()));
+  for (const fs::path& file : plan.options().imatrix_files) out.print("imatrix  {}\n", safe(file.string()));
   out.print("source   {} ({} bytes) of tensors\n", format_bytes(plan.source_bytes()), grouped(plan.source_bytes()));
   out.print("output   {} ({} bytes), {}, header {}\n", format_bytes(plan.output_bytes()), grouped(plan.output_bytes()),
             name(plan.to()), format_bytes(plan.header_bytes()));

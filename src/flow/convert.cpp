@@ -50,28 +50,18 @@ class Meter {
               {.file = output.string(), .hint = "choose another output"});
 }
 
-// Archives, manifests and the standard input are no plain files; they go by their names.
-bool reads_by_name(const Checkpoint::Impl& source, const io::FileId& output) {
-  if (io::file_id(source.location) == output) return true;
-  return std::ranges::any_of(source.files, [&](const auto& file) {
-    const bool piped = file->access() == Access::forward;
-    return io::file_id(piped ? "/proc/self/fd/0" : file->name()) == output;
-  });
-}
-
 void refuse_input_as_output(const Plan::Impl& plan) {
-  for (const format::Part& part : plan.outputs.parts) {
-    const auto output = io::file_id(part.path);
-    const auto refuse = [&](const io::File* input, const char* what) {
-      if (input && output == input->id()) refuse_output(part.path, what);
-    };
-    for (const Plan::Impl::Source& source : plan.sources) {
-      for (const auto& file : source->files) refuse(file->file(), "an input");
-      if (output && reads_by_name(*source, *output)) refuse_output(part.path, "an input");
+  const auto check = [&](const std::filesystem::path& path) {
+    const auto output = io::file_id(path);
+    if (!output) return;
+    if (plan.is_input(*output)) refuse_output(path, "an input");
+    if (!plan.imatrix) return;
+    for (const auto& file : plan.imatrix->files()) {
+      if (file.file().id() == *output) refuse_output(path, "the importance matrix");
     }
-    if (!plan.imatrix) continue;
-    for (const auto& file : plan.imatrix->files()) refuse(&file.file(), "the importance matrix");
-  }
+  };
+  for (const format::Part& part : plan.outputs.parts) check(part.path);
+  if (plan.outputs.index) check(plan.outputs.index->path);
 }
 
 // Once a piece has failed, nobody shall wait for more of a stream: what it would give comes after that piece.

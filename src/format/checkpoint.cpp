@@ -42,8 +42,8 @@ std::size_t Contents::memory() const noexcept {
 std::shared_ptr<const Checkpoint::Impl> open_checkpoint(const std::string& location, const OpenOptions& options) {
   const io::Location where(location);
   Contents contents = open_contents({where, options.source, options.memory});
-  return std::make_shared<const Checkpoint::Impl>(
-      Checkpoint::Impl{where.text(), std::move(contents.header), std::move(contents.files)});
+  return std::make_shared<const Checkpoint::Impl>(Checkpoint::Impl{
+      where.text(), std::move(contents.header), std::move(contents.files), std::move(contents.documents)});
 }
 
 }  // namespace headrace::format
@@ -66,6 +66,11 @@ std::uint64_t Checkpoint::Impl::file_bytes() const noexcept {
 std::size_t Checkpoint::Impl::memory() const noexcept {
   return std::accumulate(files.begin(), files.end(), header.memory(),
                          [](std::size_t sum, const auto& file) { return sum + file->memory(); });
+}
+
+bool Checkpoint::Impl::comes_from(const io::FileId& file) const noexcept {
+  return std::ranges::find(documents, file) != documents.end() ||
+         std::ranges::any_of(files, [&](const auto& source) { return source->comes_from(file); });
 }
 
 void Checkpoint::Impl::finish() const {

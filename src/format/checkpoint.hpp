@@ -15,6 +15,7 @@ struct Checkpoint::Impl {
   std::string location;  ///< as errors call it
   format::Header header;
   std::vector<format::SourcePtr> files;
+  std::vector<io::FileId> documents;  ///< see Contents
 
   std::span<const TensorInfo> tensors() const noexcept { return header.tensors.tensors(); }
   const io::ByteSource& file_of(const TensorInfo& tensor) const noexcept { return *files[tensor.file]; }
@@ -23,6 +24,8 @@ struct Checkpoint::Impl {
   /// The bytes of all files; io::kUnknownSize where one isn't known.
   std::uint64_t file_bytes() const noexcept;
   std::size_t memory() const noexcept;
+  /// True for every file of this machine that was opened for this checkpoint.
+  bool comes_from(const io::FileId& file) const noexcept;
 
   /// Called once after the last read: checks what the files promise about their bytes and their end.
   /// Throws Error: format, io.

@@ -36,14 +36,19 @@ Contents open_zip(SourcePtr source, const Opening& opening) {
   return torch::is_checkpoint(*archive) ? torch::open_archive(archive, opening) : numpy::open_archive(archive, opening);
 }
 
-Contents open_json(const io::ByteSource& source, const Opening& opening) {
-  const JsonDocument document(source, opening.memory);
+Contents open_document(const JsonDocument& document, const Opening& opening) {
   if (set::is_index(document)) return set::open_index(document, opening);
   if (tfjs::is_manifest(document)) return tfjs::open_manifest(document, opening);
   throw Error(ErrorCode::format, "this JSON leads to no weights",
-              {.file = source.name(),
+              {.file = document.file(),
                .expected = "an index of shards (weight_map) or a TensorFlow.js model (weightsManifest)",
                .hint = "give the file with the weights, or the folder that holds them"});
+}
+
+Contents open_json(const io::ByteSource& source, const Opening& opening) {
+  Contents contents = open_document(JsonDocument(source, opening.memory), opening);
+  if (const io::File* file = source.file()) contents.documents.push_back(file->id());
+  return contents;
 }
 
 // All but safetensors and GGUF are read from more than one place.

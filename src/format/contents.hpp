@@ -3,6 +3,7 @@
 
 #include "format/header.hpp"
 #include "io/byte_source.hpp"
+#include "io/file.hpp"
 #include "io/location.hpp"
 
 #include <headrace/source.hpp>
@@ -19,6 +20,7 @@ using SourcePtr = std::shared_ptr<const io::ByteSource>;
 struct Contents {
   Header header;
   std::vector<SourcePtr> files;
+  std::vector<io::FileId> documents;  // files of this machine that led to these: indexes, manifests
 
   std::size_t memory() const noexcept;
 };

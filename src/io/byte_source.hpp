@@ -13,6 +13,7 @@
 namespace headrace::io {
 
 class File;
+struct FileId;
 
 /// The size of a stream whose end hasn't come yet.
 inline constexpr std::uint64_t kUnknownSize = std::numeric_limits<std::uint64_t>::max();
@@ -42,6 +43,9 @@ class ByteSource {
 
   /// The file itself where its bytes are this source's, so that the system can copy them; else null.
   virtual const File* file() const noexcept { return nullptr; }
+
+  /// True when the bytes come from that file of this machine, as they are there or packed.
+  virtual bool comes_from(const FileId&) const noexcept { return false; }
 
   /// True for bytes that another source of the same checkpoint holds packed.
   virtual bool packed() const noexcept { return false; }

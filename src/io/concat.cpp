@@ -53,6 +53,10 @@ std::size_t Concat::read_some_at(std::uint64_t offset, std::span<std::byte> out)
   return now.size();
 }
 
+bool Concat::comes_from(const FileId& file) const noexcept {
+  return std::ranges::any_of(parts_, [&](const Part& part) { return part->comes_from(file); });
+}
+
 unsigned Concat::parallel_reads() const noexcept {
   unsigned least = 0;
   for (const Part& part : parts_) {

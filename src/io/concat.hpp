@@ -26,6 +26,7 @@ class Concat final : public ByteSource {
   Access access() const noexcept override;
   void read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   std::size_t read_some_at(std::uint64_t offset, std::span<std::byte> out) const override;
+  bool comes_from(const FileId& file) const noexcept override;
   /// The least that any part asks for.
   unsigned parallel_reads() const noexcept override;
   void finish() const override;

@@ -20,6 +20,12 @@ std::optional<FileId> file_id(const std::filesystem::path& path) {
   return FileId{about.st_dev, about.st_ino};
 }
 
+std::optional<FileId> file_id(int descriptor) {
+  struct stat about {};
+  if (::fstat(descriptor, &about) != 0) return std::nullopt;
+  return FileId{about.st_dev, about.st_ino};
+}
+
 File File::open(const std::filesystem::path& path) {
   File file;
   file.name_ = path.string();

@@ -42,6 +42,8 @@ struct FileId {
 
 /// The identity of the file at `path`, links followed; nothing when there is none.
 std::optional<FileId> file_id(const std::filesystem::path& path);
+/// The identity of what a descriptor is open on; nothing when it isn't open.
+std::optional<FileId> file_id(int descriptor);
 
 /// A regular file open for reading, for as long as the object lives. Thread-safe.
 class File final : public ByteSource {
@@ -53,6 +55,7 @@ class File final : public ByteSource {
   std::uint64_t size() const noexcept override { return size_; }
   void read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   const File* file() const noexcept override { return this; }
+  bool comes_from(const FileId& file) const noexcept override { return file == id_; }
 
   FileId id() const noexcept { return id_; }
   int descriptor() const noexcept { return fd_.get(); }

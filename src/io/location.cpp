@@ -179,10 +179,11 @@ bool stays_inside(std::string_view relative) noexcept {
 }
 
 std::shared_ptr<const ByteSource> open(const Location& location, const SourceOptions& options) {
+  options.cancel.throw_if_cancelled();
   switch (location.place()) {
     case Place::path: break;
     case Place::url: return open_url(location, options);
-    case Place::standard_input: return std::make_shared<Pipe>(STDIN_FILENO, location.text());
+    case Place::standard_input: return std::make_shared<Pipe>(STDIN_FILENO, location.text(), options.cancel);
   }
   return std::make_shared<File>(File::open(location.path()));
 }

@@ -50,8 +50,8 @@ std::string hub_endpoint();
 /// count when they are percent-encoded too, as servers decode them.
 bool stays_inside(std::string_view relative) noexcept;
 
-/// Opens a regular file, a URL or the standard input. Throws Error(io), Error(unsupported) for a URL in a build without
-/// libcurl.
+/// Opens a regular file, a URL or the standard input, whose waits end when `options.cancel` is cancelled. Throws Error:
+/// io, cancelled, unsupported for a URL in a build without libcurl.
 std::shared_ptr<const ByteSource> open(const Location& location, const SourceOptions& options);
 
 }  // namespace headrace::io

@@ -16,9 +16,13 @@
 
 namespace headrace::io {
 
-Pipe::Pipe(int fd, std::string name)
-    : ForwardSource(std::move(name), kUnknownSize), fd_(fd), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+Pipe::Pipe(int fd, std::string name, const CancelToken& cancel)
+    : ForwardSource(std::move(name), kUnknownSize),
+      fd_(fd),
+      id_(file_id(fd)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!wake_) throw system_error(errno, "wait for", this->name());
+  on_cancel_ = cancel.on_cancel([this] { interrupt(); });
 }
 
 void Pipe::interrupt() const noexcept {

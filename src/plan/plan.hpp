@@ -60,6 +60,9 @@ struct Plan::Impl {
   /// True when output tensor `i` must be read in its turn.
   bool comes_once(std::uint32_t i) const noexcept { return file_of(i).access() == Access::forward; }
 
+  /// True for every file of this machine that was opened for an input.
+  bool is_input(const io::FileId& file) const noexcept;
+
   /// Bytes that the plan itself holds, its sources apart.
   std::size_t memory() const noexcept;
 };

@@ -154,6 +154,10 @@ std::size_t memory_of(const std::vector<Plan::Impl::Source>& sources) noexcept {
 
 }  // namespace headrace::plan
 
+bool headrace::Plan::Impl::is_input(const io::FileId& file) const noexcept {
+  return std::ranges::any_of(sources, [&](const Source& source) { return source->comes_from(file); });
+}
+
 std::size_t headrace::Plan::Impl::memory() const noexcept {
   std::size_t bytes = tensors.capacity() * sizeof(TensorInfo) + origins.capacity() * sizeof(Origin) +
                       by_source.capacity() * sizeof(std::uint32_t) + texts.memory() + outputs.memory();

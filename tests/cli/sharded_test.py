@@ -220,7 +220,7 @@ def server():
 @pytest.fixture
 def remote(headrace, tmp_path, server):
     """Converts what is served under that name."""
-    if "without libcurl" in headrace("inspect", server.url + "/x").stderr:
+    if "HEADRACE_CURL" in headrace("inspect", server.url + "/x").stderr:
         pytest.skip("built without libcurl")
     server.asked.clear()
 

@@ -101,9 +101,36 @@ def test_a_set_never_replaces_another(headrace, source, output, kind):
 
 def test_a_lone_leftover_is_not_mixed_in(headrace, source, output):
     (output / "m.safetensors.index.json").write_text("{}")
-    result = headrace("convert", source, "-o", output / "m.safetensors", "--shard-size", "16KiB")
+    arguments = ["convert", source, "-o", output / "m.safetensors", "--shard-size", "16KiB"]
+    result = headrace(*arguments)
     assert result.returncode == 1
+    assert "never replaces another" in result.stderr
     assert os.listdir(output) == ["m.safetensors.index.json"]
+    for force in ([], ["--force"]):  # a plan has said so
+        index = output / "m.safetensors.index.json"
+        assert f"note: '{index}' exists: a set" in headrace(*arguments, *force, "--dry-run").stdout
+    index.unlink()
+    index.symlink_to("nowhere")  # which is there too
+    assert headrace(*arguments).returncode == 1
+    assert f"note: '{index}' exists: a set" in headrace(*arguments, "--dry-run").stdout
+
+
+def test_the_index_of_an_input_is_no_output(headrace, source, output):
+    assert headrace("split", source, "-o", output / "m.safetensors", "--shard-size", "16KiB").returncode == 0
+    index = output / "m.safetensors.index.json"
+    arguments = ["split", index, "-o", output / "m.safetensors", "--shard-size", "8KiB", "--force"]  # other shards
+    result = headrace(*arguments)
+    assert result.returncode == 1
+    assert "the output is an input" in result.stderr and str(index) in result.stderr
+    assert f"note: '{index}' is an input" in headrace(*arguments, "--dry-run").stdout
+
+
+def test_an_index_is_in_the_way_of_shards_of_safetensors_alone(headrace, source, output):
+    for name, *options in (["a.gguf", "--shard-size", "16KiB"], ["b.safetensors"], ["c.safetensors", "--shard-size", "5GB"]):
+        (output / f"{name}.index.json").write_text("{}")
+        arguments = ["convert", source, "-o", output / name, *options]
+        assert "exists" not in headrace(*arguments, "--dry-run").stdout
+        assert headrace(*arguments).returncode == 0
 
 
 @pytest.mark.parametrize("size", ["", "0", "many", "-1"])

@@ -1,6 +1,7 @@
 """Sources that are no plain files are protected like others, compared by what they say, and keep their secrets."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -47,6 +48,100 @@ def test_nor_a_manifest(headrace, tmp_path):
         assert result.returncode == 1
         assert "the output is an input" in result.stderr
     assert path.read_bytes() == before
+
+
+def safetensors_set(folder, count=3):
+    """Shards and an index as transformers leaves them."""
+    folder.mkdir(parents=True)
+    names = [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
+    for i, name in enumerate(names):
+        weights.write_safetensors(folder / name, {f"t{i}": weights.random_floats(4, 8, seed=i)})
+    index = {"metadata": {}, "weight_map": {f"t{i}": name for i, name in enumerate(names)}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def pipeline(folder):
+    safetensors_set(folder / "transformer")
+    (folder / "vae").mkdir()
+    weights.write_safetensors(folder / "vae" / "model.safetensors", {"v": weights.random_floats(2, 8)})
+    parts = {"transformer": ["diffusers", "FluxTransformer2DModel"], "vae": ["diffusers", "AutoencoderKL"]}
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"} | parts))
+
+
+def tfjs_model(folder):
+    """Two groups, the first of them in three files, of which tensors take parts."""
+    folder.mkdir()
+    weight = {"name": "k", "shape": [24], "dtype": "float32"}
+    other = {"name": "other", "shape": [4], "dtype": "int32"}
+    for i, size in enumerate([32, 32, 32, 16]):
+        (folder / f"group1-shard{i}of4.bin").write_bytes(bytes(size))
+    files = [f"group1-shard{i}of4.bin" for i in range(4)]
+    groups = [{"paths": files[:3], "weights": [weight]}, {"paths": files[3:], "weights": [other]}]
+    (folder / "model.json").write_text(json.dumps({"weightsManifest": groups}))
+
+
+def split_gguf(headrace, folder):
+    folder.mkdir()
+    whole = weights.write_safetensors(folder.parent / "w.safetensors", {f"t{i}": weights.random_floats(64) for i in range(4)})
+    assert headrace("split", whole, "-o", folder / "m.gguf", "--shard-size", "256").returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["set", "pipeline", "tfjs", "tfjs folder", "split", "archive in a folder"])
+def test_nothing_that_was_read_is_replaced(headrace, tmp_path, kind):
+    folder = tmp_path / "in"
+    source = folder
+    if kind == "set":
+        safetensors_set(folder)
+    elif kind == "pipeline":
+        pipeline(folder)
+    elif kind == "split":
+        split_gguf(headrace, folder)
+        source = folder / "m-00002-of-00004.gguf"
+    elif kind == "archive in a folder":
+        folder.mkdir()
+        np.savez_compressed(folder / "a.npz", x=np.arange(64, dtype=np.float32))
+    else:
+        tfjs_model(folder)
+        source = folder if kind == "tfjs folder" else folder / "model.json"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for victim in before:
+        link = tmp_path / f"to-{victim.name}"
+        link.symlink_to(victim)
+        for output in (victim, link):
+            arguments = ["convert", source, "-o", output, "--to", "gguf", "--force"]
+            result = headrace(*arguments)
+            assert result.returncode == 1, output
+            assert "the output is an input" in result.stderr
+            result = headrace(*arguments, "--dry-run")
+            assert result.returncode == 0, result.stderr
+            assert f"note: '{output}' is an input" in result.stdout
+        link.unlink()
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_only_lies_beside_may_be_replaced(headrace, tmp_path):
+    folder = tmp_path / "in"
+    safetensors_set(folder)
+    (folder / "notes.gguf").write_text("old")
+    arguments = ["convert", folder / "model.safetensors.index.json", "-o", folder / "notes.gguf", "--force"]
+    assert "notes.gguf'" not in headrace(*arguments, "--dry-run").stdout
+    assert headrace(*arguments).returncode == 0
+    assert (folder / "notes.gguf").read_bytes()[:4] == b"GGUF"
+
+
+def test_a_plan_says_that_the_output_is_the_standard_input(binary, model):
+    with open(model, "rb") as source:
+        result = subprocess.run(
+            [binary, "convert", "-", "-o", model, "--force", "--dry-run"], stdin=source, capture_output=True, text=True
+        )
+    assert f"note: '{model}' is an input" in result.stdout
+
+
+def test_a_folder_is_no_output(headrace, model, output):
+    for force in ([], ["--force"]):
+        arguments = ["convert", model, "-o", output, "--to", "gguf", *force]
+        assert "no regular file" in headrace(*arguments).stderr
+        assert "no regular file" in headrace(*arguments, "--dry-run").stdout
 
 
 def test_equal_bytes_under_different_manifests_are_not_the_same(headrace, tmp_path):

@@ -1,5 +1,6 @@
 // Streams: what was read last can be read again, what has passed can't, and a pipe can be woken.
 #include "io/forward_source.hpp"
+#include "io/location.hpp"
 #include "io/pipe.hpp"
 
 #include <headrace/error.hpp>
@@ -126,6 +127,43 @@ TEST(Pipe, AWaitingReadIsWoken) {
   EXPECT_EQ(code_of([&] { read(pipe, 0, 1); }), ErrorCode::cancelled);
   waker.join();
   EXPECT_EQ(code_of([&] { read(pipe, 0, 1); }), ErrorCode::cancelled);  // and from then on
+}
+
+// For its life, the standard input is a pipe that never brings anything.
+class SilentInput {
+ public:
+  SilentInput() : before_(::dup(STDIN_FILENO)) {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::pipe(ends.data()), 0);
+    in_ = Descriptor(ends[1]);
+    if (ends[0] == STDIN_FILENO) return;
+    EXPECT_EQ(::dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+    ::close(ends[0]);
+  }
+  ~SilentInput() {
+    if (before_) {
+      ::dup2(before_.get(), STDIN_FILENO);
+    } else {
+      ::close(STDIN_FILENO);  // as it was
+    }
+  }
+
+ private:
+  Descriptor before_, in_;
+};
+
+TEST(Pipe, ATokenEndsTheWait) {
+  const SilentInput silent;
+  const SourceOptions options;
+  const auto source = open(Location("-"), options);
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    options.cancel.cancel();
+  });
+  EXPECT_EQ(code_of([&] { read(*source, 0, 1); }), ErrorCode::cancelled);
+  canceller.join();
+  EXPECT_EQ(code_of([&] { read(*source, 0, 1); }), ErrorCode::cancelled);
+  EXPECT_EQ(code_of([&] { open(Location("-"), options); }), ErrorCode::cancelled);
 }
 
 }  // namespace

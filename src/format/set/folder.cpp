@@ -67,11 +67,6 @@ Contents open_model(const fs::path& folder, const Opening& opening) {
               {.file = folder.string(), .expected = std::string(kLookedFor)});
 }
 
-std::vector<Component> components_of(const fs::path& folder, std::uint64_t memory) {
-  const io::File file = io::File::open(folder / kPipelineFile);
-  return read_pipeline(JsonDocument(file, memory));
-}
-
 struct Chosen {
   fs::path folder;
   std::string prefix;
@@ -95,9 +90,10 @@ std::optional<Chosen> choose(const fs::path& pipeline, const Component& componen
 
 // Publishers give a variant of the large components only, so each may have it or not; but one has to, or the word is
 // wrong.
-std::vector<Chosen> choose_all(const fs::path& folder, std::string_view variant, std::uint64_t memory) {
+std::vector<Chosen> choose_all(const fs::path& folder, const std::vector<Component>& components,
+                               std::string_view variant) {
   std::vector<Chosen> chosen;
-  for (const Component& component : components_of(folder, memory)) {
+  for (const Component& component : components) {
     if (auto choice = choose(folder, component, variant)) chosen.push_back(std::move(*choice));
   }
   if (chosen.empty()) {
@@ -113,13 +109,17 @@ std::vector<Chosen> choose_all(const fs::path& folder, std::string_view variant,
 }
 
 Contents open_pipeline(const fs::path& folder, const Opening& opening) {
-  const std::vector<Chosen> components = choose_all(folder, opening.options.variant, opening.memory);
+  const io::File index = io::File::open(folder / kPipelineFile);
+  const std::vector<Component> listed = read_pipeline(JsonDocument(index, opening.memory));
+  const std::vector<Chosen> components = choose_all(folder, listed, opening.options.variant);
   Joiner joiner(folder.string(), opening.memory);
   for (const Chosen& component : components) {
     const Opening left{opening.location, opening.options, joiner.memory_left()};
     joiner.add(open_choice(component.folder, component.weights, left), component.prefix);
   }
-  return std::move(joiner).take(KeptPairs::of_all);
+  Contents contents = std::move(joiner).take(KeptPairs::of_all);
+  contents.documents.push_back(index.id());
+  return contents;
 }
 
 }  // namespace

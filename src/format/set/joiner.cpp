@@ -63,6 +63,7 @@ void Joiner::add(Contents member, std::string_view prefix) {
     joined_.header.stored.insert(std::move(node));
   }
   joined_.files.insert(joined_.files.end(), member.files.begin(), member.files.end());
+  joined_.documents.insert(joined_.documents.end(), member.documents.begin(), member.documents.end());
   member.header.tensors = {};
   metadata_.add(std::move(member.header.metadata), allowance_, joined_.memory() + waiting_);
 }

@@ -133,6 +133,11 @@ void CheckedSource::settle(std::uint32_t number, std::uint64_t begin, std::uint3
   states_[number] = State::good;
 }
 
+CheckedSource::State CheckedSource::state_of(std::uint32_t number) const {
+  const std::lock_guard lock(mutex_);
+  return states_[number];
+}
+
 // The first bytes of an entry that nobody has read; false when there are none.
 bool CheckedSource::next_gap(std::uint32_t number, std::uint64_t& begin, std::uint64_t& end) const {
   const Entry& entry = archive_->directory.entries[number];
@@ -162,7 +167,7 @@ void CheckedSource::complete(std::uint32_t number) const {
     const auto part = std::span(buffer).first(static_cast<std::size_t>(std::min<std::uint64_t>(kBuffer, end - begin)));
     read_at(begin, part);
   }
-  if (states_[number] == State::scattered) read_whole(number);
+  if (state_of(number) == State::scattered) read_whole(number);
 }
 
 void CheckedSource::read_whole(std::uint32_t number) const {
@@ -185,7 +190,8 @@ void CheckedSource::read_whole(std::uint32_t number) const {
 void CheckedSource::finish() const {
   std::vector<std::uint32_t> begun;
   for (const std::uint32_t number : archive_->directory.by_offset) {
-    if (states_[number] == State::begun || states_[number] == State::scattered) begun.push_back(number);
+    const State state = state_of(number);
+    if (state == State::begun || state == State::scattered) begun.push_back(number);
   }
   in_parallel(source_, begun.size(), [&](std::size_t i) { complete(begun[i]); });
   archive_->finish_source();

@@ -28,6 +28,7 @@ class CheckedSource final : public io::ByteSource {
   std::uint64_t size() const noexcept override { return source_.size(); }
   /// Throws Error(format) as well when that completes an entry whose checksum is wrong.
   void read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+  bool comes_from(const io::FileId& file) const noexcept override { return source_.comes_from(file); }
   unsigned parallel_reads() const noexcept override { return source_.parallel_reads(); }
   void finish() const override;
   void interrupt() const noexcept override { archive_->interrupt(); }
@@ -60,6 +61,7 @@ class CheckedSource final : public io::ByteSource {
   bool has_room_for(std::uint32_t number) const;
   void scatter(std::uint32_t number) const;
   void settle(std::uint32_t number, std::uint64_t begin, std::uint32_t crc) const;
+  State state_of(std::uint32_t number) const;
   bool next_gap(std::uint32_t number, std::uint64_t& begin, std::uint64_t& end) const;
   void complete(std::uint32_t number) const;
   void read_whole(std::uint32_t number) const;

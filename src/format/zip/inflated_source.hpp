@@ -25,6 +25,7 @@ class InflatedSource final : public io::ByteSource {
   const std::string& name() const noexcept override { return name_; }
   std::uint64_t size() const noexcept override { return entry_.bytes; }
   bool packed() const noexcept override { return true; }
+  bool comes_from(const io::FileId& file) const noexcept override { return archive_->source->comes_from(file); }
   void read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   void finish() const override;
   void interrupt() const noexcept override;

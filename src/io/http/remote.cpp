@@ -49,7 +49,9 @@ Remote::Remote(const Location& location, const SourceOptions& options, std::shar
       credentials_(credentials_for(start_->url, options)),
       pool_(pool ? std::move(pool)
                  : Pool::of(start_->url.origin(), std::clamp(options.connections, 1U, kMostConnections))),
-      known_(start_) {}
+      known_(start_),
+      cancel_(options.cancel),
+      on_cancel_(cancel_.on_cancel([this] { interrupt(); })) {}
 
 Remote::TargetPtr Remote::known() const {
   const std::lock_guard lock(mutex_);

@@ -9,6 +9,7 @@
 #include "io/http/url.hpp"
 #include "io/location.hpp"
 
+#include <headrace/cancel.hpp>
 #include <headrace/error.hpp>
 #include <headrace/source.hpp>
 
@@ -31,7 +32,8 @@ struct Reply {
 /// Thread-safe.
 class Remote {
  public:
-  /// Asks for nothing yet. Throws Error(invalid_argument) for the URL, a header or a token.
+  /// Asks for nothing yet. `options.cancel` interrupts it. Throws Error(invalid_argument) for the URL, a header or a
+  /// token.
   /// `pool`: to be used instead of the one that all files of the server share.
   Remote(const Location& location, const SourceOptions& options, std::shared_ptr<Pool> pool = nullptr);
 
@@ -54,6 +56,8 @@ class Remote {
   /// Ends all waits with Error(cancelled), now and later.
   void interrupt() noexcept;
   const std::atomic<bool>& stopped() const noexcept { return stop_; }
+  /// What interrupts it; for those who wait elsewhere than in the pool.
+  const CancelToken& cancel() const noexcept { return cancel_; }
 
  private:
   struct Target {
@@ -75,6 +79,8 @@ class Remote {
   mutable std::mutex mutex_;
   TargetPtr known_;  // where the file was found last
   std::atomic<bool> stop_{false};
+  const CancelToken cancel_;
+  const std::shared_ptr<void> on_cancel_;  // dropped first: it uses the rest
 };
 
 /// Throws `error` again; one that has been told no file gets this one.

@@ -15,6 +15,7 @@ HttpStream::HttpStream(std::shared_ptr<Remote> remote, std::unique_ptr<Connectio
       inlet_(std::move(inlet)),
       connection_(std::move(connection)) {
   if (outcome) settle(*outcome);
+  on_cancel_ = remote_->cancel().on_cancel([this] { interrupt(); });
 }
 
 void HttpStream::interrupt() const noexcept {

@@ -38,6 +38,7 @@ class HttpStream final : public ForwardSource {
   mutable std::uint64_t received_ = 0;
   mutable bool ended_ = false;
   mutable std::optional<Error> broken_;
+  std::shared_ptr<void> on_cancel_;  // dropped first: it uses the rest
 };
 
 }  // namespace headrace::io::http
