@@ -29,7 +29,7 @@ PUBLIC = {
     "dtype": "dtype",
     "source": "io",
     "tensor": "format", "metadata": "format", "checkpoint": "format",
-    "plan": "plan", "recipe": "plan",
+    "plan": "plan", "recipe": "plan", "rules": "plan", "shaping": "plan",
     "convert": "flow", "verify": "flow",
     "writer": "api", "headrace": "api",
 }

@@ -2,6 +2,10 @@
 #pragma once
 
 #include <headrace/checkpoint.hpp>
+#include <headrace/metadata.hpp>
+#include <headrace/recipe.hpp>
+#include <headrace/rules.hpp>
+#include <headrace/shaping.hpp>
 
 #include <cstdint>
 #include <filesystem>
@@ -28,19 +32,6 @@ struct Input {
   std::string prefix = {};
 };
 
-/// The type of the tensors whose name in the output holds a match of `pattern` (RE2's syntax; a search, not a full
-/// match).
-struct TypeRule {
-  std::string pattern;
-  DType type;
-};
-
-/// Which tensors stay as they are unless a rule names them.
-enum class SkipList : std::uint8_t {
-  none,
-  sdcpp,  ///< those that stable-diffusion.cpp leaves alone: by name, and rows that are no whole number of blocks
-};
-
 /// How much each column of a tensor matters to the encoders that search for the best scale: Q4_0 … Q5_1, Q2_K … Q6_K,
 /// IQ4_NL and IQ4_XS. Neither of the first two is better; each gives another tool's bytes.
 enum class Importance : std::uint8_t {
@@ -49,18 +40,38 @@ enum class Importance : std::uint8_t {
   file,  ///< measured: from the files of an importance matrix
 };
 
+/// A pair of an output's metadata that the caller sets; it replaces the source's of that key.
+struct MetadataOverride {
+  std::string key;
+  ValueType type = ValueType::string;  ///< u32, f32, boolean or string, as llama.cpp's overrides make them
+  std::string value;                   ///< as it was written: "3", "0.5", "true", "text"
+};
+
+/// "KEY=int:3", "KEY=float:0.5", "KEY=bool:true" or "KEY=str:text", as llama-quantize takes them.
+/// Throws Error(invalid_argument).
+MetadataOverride parse_metadata_override(std::string_view text);
+
 struct ConvertOptions {
-  std::optional<Format> to = {};   ///< output format; else by the output's suffix
+  std::optional<Format> to = {};   ///< output format; else the profile's, or by the output's suffix
   std::optional<DType> type = {};  ///< type of every tensor that can take it; else each keeps its own
-  /// The first that matches decides for a tensor, before `type`, `skip_list` and every default.
-  std::vector<TypeRule> type_rules = {};
-  SkipList skip_list = SkipList::none;
+  /// Types by role and layer, as llama-quantize chooses them; not together with `type`. The inputs' metadata must be a
+  /// language model's.
+  std::optional<RecipeOptions> recipe = {};
+  /// The first that matches decides for a tensor, before `type`, `recipe`, the profile and every default.
+  std::vector<Rule> rules = {};
+  /// Whom the output is for: "sdcpp", "comfyui", "llamacpp" or the path of a file like them; empty: nobody special.
+  std::string profile = {};
+  Shaping shaping = {};
   Importance importance = Importance::none;
   /// llama.cpp's importance matrices, GGUF or legacy; several count as one, added in this order.
   std::vector<std::filesystem::path> imatrix_files = {};
+  /// Parts of names, at most one list of them: only such tensors are weighed by the files, or all but such.
+  std::vector<std::string> imatrix_include = {}, imatrix_exclude = {};
   std::optional<std::string> architecture =
       {};  ///< general.architecture of a GGUF output; else kept when the source has one
+  std::vector<MetadataOverride> metadata = {};
   Nonfinite nonfinite = Nonfinite::refuse;
+  bool measure = false;  ///< compare what was made with what it was made of: see ConvertReport::errors
   /// Bytes of tensors that a file shall hold at most; more files are made then. A set of files never replaces another.
   std::optional<std::uint64_t> shard_size = {};
   SourceOptions source = {};              ///< for all inputs
@@ -74,8 +85,13 @@ enum class Reason : std::uint8_t {
   kept,             ///< no type was asked for
   already,          ///< it has the type asked for
   requested,        ///< the type asked for
-  rule,             ///< the type that a rule asks for
-  skipped,          ///< on the skip list
+  rule,             ///< a rule says so
+  profile,          ///< the profile says so
+  recipe,           ///< the recipe's choice
+  left_by_recipe,   ///< llama-quantize leaves such tensors alone
+  measured,         ///< the smallest of a rule's types that is good enough
+  unmeasured,       ///< a rule wants the data looked at first; `to` is the most that it can become
+  scale,            ///< belongs to 8-bit floats that stay as they are
   not_float,        ///< integers, bools and complex numbers are never retyped
   one_dimensional,  ///< a vector or scalar is too small to be worth quantising: F32
   kept_wide,        ///< a vector of F64 stays as it is where vectors become F32
@@ -85,20 +101,30 @@ enum class Reason : std::uint8_t {
 /// One output tensor. A view into its Plan.
 struct PlannedTensor {
   std::string_view name;
-  std::string_view source_name;  ///< as its input lists it, without the prefix
+  std::string_view source_name;  ///< as its input lists it, without the prefix; of several that are joined, the first's
   std::size_t input = 0;         ///< index in Plan::inputs()
+  std::size_t sources = 1;       ///< tensors that it is joined from
+  bool is_part = false;          ///< it is a part of its source
+  bool scaled = false;           ///< its source is scaled FP8, and the scale is folded in
   Shape shape;                   ///< as the output will list it
-  Shape source_shape;            ///< as the source lists it; differs where ranks are merged or restored
+  Shape source_shape;            ///< as the source lists it, joined or cut; differs where ranks are merged or restored
   DType from = DType::F32;
   DType to = DType::F32;
   Reason why = Reason::kept;
   std::optional<DType> asked = {};           ///< for this tensor, by a rule or for all
-  std::string_view rule = {};                ///< pattern of the rule that decided; empty when none did
+  std::string_view rule = {};                ///< the rule that decided, as text; empty when none did
   Importance importance = Importance::none;  ///< none where it makes no difference, and where the files have no entry
   std::uint64_t source_bytes = 0;
   std::uint64_t bytes = 0;
   std::size_t file = 0;      ///< which of the output's files it goes to
   std::uint64_t offset = 0;  ///< of the first byte in that file
+};
+
+/// A tensor of an input that the output won't have.
+struct DroppedTensor {
+  std::string_view name;  ///< in the output, had it come there; else as its input lists it
+  std::size_t input = 0;
+  std::string why;  ///< "rule '^ema=drop'", "--drop 'ema'", …
 };
 
 /// The reason as a short phrase: "row of 100 isn't whole blocks of 32".
@@ -129,6 +155,10 @@ class Plan {
   const Metadata& metadata() const noexcept;
   /// Everything that is dropped, reshaped or decided on the caller's behalf, a sentence each.
   std::span<const std::string> notes() const noexcept;
+  std::span<const DroppedTensor> dropped() const noexcept;
+
+  /// How many tensors wait for a look at the data (Reason::unmeasured). `convert` looks first; so does `measure`.
+  std::size_t unmeasured() const noexcept;
 
   std::uint64_t source_bytes() const noexcept;  ///< of all tensors
   std::uint64_t header_bytes() const noexcept;  ///< of all output files, up to their first tensors

@@ -23,9 +23,11 @@ enum class Encoding : std::uint8_t {
   byte_swapped,  ///< as plain, each number in the other byte order
   strided,       ///< a view: rows or columns of a larger tensor, or a transposed one
   affine,        ///< small integers with a scale and a minimum (TensorFlow.js), or F16 for F32
+  joined,        ///< in a plan alone: runs of the numbers of other tensors
+  scaled,        ///< in a plan alone: 8-bit floats times a scale that is a tensor of its own
 };
 
-/// "plain", "byte_swapped", "strided", "affine". Static storage.
+/// "plain", "byte_swapped", "strided", "affine", "joined", "scaled". Static storage.
 std::string_view to_string(Encoding encoding) noexcept;
 
 /// One tensor of a checkpoint. A view: name and shape belong to the Checkpoint and live as long as it does.

@@ -1,5 +1,6 @@
 #include "flow/convert.hpp"
 #include "codec/codec.hpp"
+#include "flow/measure.hpp"
 #include "plan/draft.hpp"
 
 #include <headrace/convert.hpp>
@@ -33,8 +34,10 @@ Plan plan_conversion(std::span<const Input> inputs, const std::filesystem::path&
                  .hint = "or say --to gguf or --to safetensors"});
   }
   if (options.type) require_makeable(*options.type);
-  for (const TypeRule& rule : options.type_rules) require_makeable(rule.type);
-  return Plan(plan::resolve(plan::draft_conversion(inputs, output, *to, options)));
+  for (const Rule& rule : options.rules) {
+    for (const DType type : rule.action.types) require_makeable(type);
+  }
+  return Plan(plan::resolve(plan::draft_conversion({inputs, output, *to, options})));
 }
 
 Plan plan_conversion(const std::string& input, const std::filesystem::path& output, const ConvertOptions& options) {
@@ -42,8 +45,16 @@ Plan plan_conversion(const std::string& input, const std::filesystem::path& outp
   return plan_conversion(std::span(&only, 1), output, options);
 }
 
+Plan measure(const Plan& plan, const ProgressCallback& on_progress, const CancelToken& cancel) {
+  const Plan::Impl& impl = plan.impl();
+  if (impl.unmeasured.empty()) return plan;
+  const plan::Measured measured = flow::measure(impl, on_progress, cancel);
+  return Plan(plan::resolve(
+      plan::draft_conversion({impl.inputs, impl.output, impl.to, impl.options, &impl.sources, &measured})));
+}
+
 ConvertReport convert(const Plan& plan, const ProgressCallback& on_progress, const CancelToken& cancel) {
-  return flow::run(plan.impl(), on_progress, cancel);
+  return flow::run(measure(plan, on_progress, cancel).impl(), on_progress, cancel);
 }
 
 ConvertReport convert(const std::string& input, const std::filesystem::path& output, const ConvertOptions& options,

@@ -9,6 +9,8 @@ std::span<const Input> Plan::inputs() const noexcept { return impl_->inputs; }
 Format Plan::from(std::size_t input) const noexcept { return impl_->sources[input]->header.format; }
 const std::filesystem::path& Plan::output() const noexcept { return impl_->output; }
 Format Plan::to() const noexcept { return impl_->to; }
+std::span<const DroppedTensor> Plan::dropped() const noexcept { return impl_->dropped; }
+std::size_t Plan::unmeasured() const noexcept { return impl_->unmeasured.size(); }
 const ConvertOptions& Plan::options() const noexcept { return impl_->options; }
 std::size_t Plan::size() const noexcept { return impl_->tensors.size(); }
 const Metadata& Plan::metadata() const noexcept { return *impl_->metadata; }
@@ -30,26 +32,33 @@ bool Plan::is_input(const std::filesystem::path& file) const {
 }
 
 PlannedTensor Plan::operator[](std::size_t i) const noexcept {
-  const TensorInfo& from = impl_->source_of(static_cast<std::uint32_t>(i));
+  const TensorInfo& made_of = impl_->source_of(i);
+  const TensorInfo& from = impl_->at(impl_->first_of(i));
   const TensorInfo& to = impl_->tensors[i];
-  const Impl::Origin& origin = impl_->origins[i];
+  const plan::Origin& origin = impl_->origins[i];
   PlannedTensor tensor;
   tensor.name = to.name;
   tensor.source_name = from.name;
-  tensor.input = origin.source;
+  tensor.input = impl_->first_of(i).source;
+  if (const plan::Derived* derived = impl_->derived_of(i)) {
+    const auto& ranges = derived->ranges;
+    tensor.sources = ranges.size();
+    tensor.is_part = ranges.size() == 1 && ranges.front().elements != from.elements;
+    tensor.scaled = made_of.encoding == Encoding::scaled;
+  }
   tensor.shape = to.shape;
-  tensor.source_shape = from.shape;
+  tensor.source_shape = made_of.shape;
   tensor.from = from.dtype;
   tensor.to = to.dtype;
   tensor.why = origin.why;
   tensor.importance = origin.importance;
   tensor.asked = impl_->options.type;
-  if (origin.rule != Impl::Origin::kNoRule) {
-    const TypeRule& rule = impl_->options.type_rules[origin.rule];
-    tensor.asked = rule.type;
-    tensor.rule = rule.pattern;
+  if (impl_->options.recipe && !tensor.asked) tensor.asked = info(impl_->options.recipe->recipe).type;
+  if (const Rule* rule = impl_->rule_of(i)) {
+    if (rule->action.kind == Action::Kind::type) tensor.asked = rule->action.types.front();
+    tensor.rule = impl_->rule_text_of(i);
   }
-  tensor.source_bytes = from.bytes;
+  tensor.source_bytes = impl_->bytes_in_inputs(i);
   tensor.bytes = to.bytes;
   tensor.file = to.file;
   tensor.offset = to.offset;

@@ -88,10 +88,4 @@ void parse_imatrix(const std::vector<std::string>& words, ConvertOptions& option
   }
 }
 
-SkipList parse_skip_list(std::string_view text) {
-  if (text.empty() || text == "none") return SkipList::none;
-  if (text == "sdcpp") return SkipList::sdcpp;
-  throw UsageError(fmt::format("--skip-list: expected sdcpp or none, found '{}'", text));
-}
-
 }  // namespace headrace::cli

@@ -39,7 +39,6 @@ std::uint64_t parse_memory(std::string_view text);
 double parse_max_rmse(std::string_view text);
 Format parse_output_format(std::string_view text);
 Nonfinite parse_nonfinite(std::string_view text);
-SkipList parse_skip_list(std::string_view text);
 /// "none", "ones", or files; sets the options' importance.
 void parse_imatrix(const std::vector<std::string>& words, ConvertOptions& options);
 

@@ -29,5 +29,6 @@ void add_inspect(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 void add_split(CLI::App& app, Action& action);
 void add_merge(CLI::App& app, Action& action);
+void add_extract(CLI::App& app, Action& action);
 
 }  // namespace headrace::cli

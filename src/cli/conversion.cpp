@@ -3,12 +3,24 @@
 #include <headrace/bytes.hpp>
 
 #include "cli/dry_run.hpp"
+#include "cli/explain.hpp"
 #include "cli/json.hpp"
 #include "cli/progress_bar.hpp"
+#include "cli/table.hpp"
 #include "cli/terminal.hpp"
 #include "cli/text.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <numeric>
+
+#include <headrace/error.hpp>
 
 namespace headrace::cli {
 namespace {
@@ -38,6 +50,49 @@ std::string summary(const Plan& plan, const ConvertReport& report) {
   return text + "\n";
 }
 
+std::uint64_t elements_of(const PlannedTensor& tensor) {
+  return std::accumulate(tensor.shape.begin(), tensor.shape.end(), std::uint64_t{1}, std::multiplies<>());
+}
+
+// What the conversion cost, for people.
+void print_errors(Output& out, const Plan& plan, const ConvertReport& report) {
+  constexpr std::array kColumns{Column{"tensor"},
+                                Column{"from"},
+                                Column{"to"},
+                                Column{"relative RMSE", Align::right},
+                                Column{"max error", Align::right},
+                                Column{"cosine", Align::right}};
+  print_table(out, kColumns, report.errors.size(), [&](std::size_t i, Row& row) {
+    const TensorError& error = report.errors[i];
+    const PlannedTensor tensor = plan[error.tensor];
+    append_safe(row[0], tensor.name);
+    row[1] = name(tensor.from);
+    row[2] = name(tensor.to);
+    row[3] = fmt::format("{:.4g}", error.relative_rmse);
+    row[4] = fmt::format("{:.4g}", error.max_error);
+    row[5] = fmt::format("{:.6f}", error.cosine);
+  });
+  if (report.errors.size() < plan.size())
+    out.print("\n{} tensors keep their type\n", grouped(plan.size() - report.errors.size()));
+}
+
+void describe_errors(JsonDocument& document, const Plan& plan, const ConvertReport& report) {
+  document.begin_list("errors");
+  for (const TensorError& error : report.errors) {
+    const PlannedTensor tensor = plan[error.tensor];
+    document.element({{"name", tensor.name},
+                      {"from", name(tensor.from)},
+                      {"to", name(tensor.to)},
+                      {"why", explain(tensor)},
+                      {"elements", elements_of(tensor)},
+                      {"bytes", tensor.bytes},
+                      {"relative_rmse", error.relative_rmse},
+                      {"max_error", error.max_error},
+                      {"cosine", error.cosine}});
+  }
+  document.end_list();
+}
+
 void print_report(Output& out, const Plan& plan, const ConvertReport& report) {
   JsonDocument document(out);
   describe(document, plan);
@@ -46,7 +101,25 @@ void print_report(Output& out, const Plan& plan, const ConvertReport& report) {
   document.member("bytes_written", report.bytes_written);
   document.member("seconds", report.seconds);
   document.member("peak_budget", report.peak_budget);
+  if (plan.options().measure) describe_errors(document, plan, report);
   document.end();
+}
+
+// Beside the output, and as whole or absent as far as a small file needs to be.
+void write_report(const std::string& path, const Plan& plan, const ConvertReport& report) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file < 0)
+    throw Error(ErrorCode::io, fmt::format("can't write the report: {}", std::strerror(errno)), {.file = path});
+  try {
+    Output out(file);
+    print_report(out, plan, report);
+    out.flush();
+  } catch (...) {
+    ::close(file);
+    throw;
+  }
+  if (::close(file) != 0)
+    throw Error(ErrorCode::io, fmt::format("can't write the report: {}", std::strerror(errno)), {.file = path});
 }
 
 }  // namespace
@@ -64,6 +137,15 @@ void add_conversion_options(CLI::App& command, ConversionArguments& arguments) {
   command.add_flag("--force", arguments.force, "Replace an existing output; a set of several files never is");
   command.add_flag("--dry-run", arguments.dry_run, "Print what would be done, tensor by tensor; write nothing");
   add_job_options(command, arguments.job, "Print the report, the plan or the error as JSON on stdout");
+}
+
+void add_look_options(CLI::App& command, ConversionArguments& arguments) {
+  command.add_option("--explain", arguments.explain, "Print what becomes of one tensor and why; write nothing")
+      ->type_name("NAME");
+  command.add_flag(
+      "--measure", arguments.measure,
+      "Measure what conversion costs: relative RMSE, largest error and\ncosine of every tensor that changes");
+  command.add_option("--report", arguments.report, "Write the report there, as JSON")->type_name("FILE");
 }
 
 ConvertOptions options_of(const ConversionArguments& arguments) {
@@ -85,12 +167,17 @@ ConvertOptions options_of(const ConversionArguments& arguments) {
   options.memory = parse_memory(arguments.job.memory);
   options.threads = parse_threads(arguments.job.threads);
   options.force = arguments.force;
+  options.measure = arguments.measure;
   return options;
 }
 
 int run_conversion(const std::vector<Input>& inputs, const ConversionArguments& arguments,
                    const ConvertOptions& options, const char* doing, Context& context) {
-  const Plan plan = plan_conversion(inputs, arguments.output, options);
+  Plan plan = plan_conversion(inputs, arguments.output, options);
+  if (!arguments.explain.empty()) {
+    print_explanation(context.out, plan, arguments.explain, arguments.job.json);
+    return kOk;
+  }
   if (arguments.dry_run) {
     if (arguments.job.json) {
       print_plan_json(context.out, plan);
@@ -100,6 +187,12 @@ int run_conversion(const std::vector<Input>& inputs, const ConversionArguments& 
     return kOk;
   }
 
+  if (plan.unmeasured() > 0) {
+    ProgressBar bar("measuring", arguments.job.quiet);
+    const Signals::Job job(context.signals);
+    plan = measure(plan, bar.callback(), job.token());
+    bar.clear();
+  }
   if (!arguments.job.quiet) print_notes(plan);
   ProgressBar bar(doing, arguments.job.quiet);
   const ConvertReport report = [&] {
@@ -108,7 +201,12 @@ int run_conversion(const std::vector<Input>& inputs, const ConversionArguments& 
   }();
   bar.clear();
   if (!arguments.job.quiet) write_stderr(summary(plan, report));
-  if (arguments.job.json) print_report(context.out, plan, report);
+  if (!arguments.report.empty()) write_report(arguments.report, plan, report);
+  if (arguments.job.json) {
+    print_report(context.out, plan, report);
+  } else if (arguments.measure) {
+    print_errors(context.out, plan, report);
+  }
   return kOk;
 }
 

@@ -19,11 +19,17 @@ struct ConversionArguments {
   std::string shard_size;
   bool force = false;
   bool dry_run = false;
+  std::string explain;  // a tensor's name
+  bool measure = false;
+  std::string report;  // a file
   JobArguments job;
 };
 
 /// Adds -o/--output, --to, --shard-size, --force, --dry-run and the job's options.
 void add_conversion_options(CLI::App& command, ConversionArguments& arguments);
+
+/// Adds --explain, --measure and --report.
+void add_look_options(CLI::App& command, ConversionArguments& arguments);
 
 /// The part of the options that these arguments say. Throws UsageError.
 ConvertOptions options_of(const ConversionArguments& arguments);

@@ -154,10 +154,12 @@ void describe(JsonDocument& document, const Plan& plan) {
   const std::optional<DType> type = plan.options().type;
   document.member("type", type ? Json(name(*type)) : Json(nullptr));
   std::vector<std::string> rules;
-  for (const TypeRule& rule : plan.options().type_rules)
-    rules.push_back(fmt::format("{}={}", rule.pattern, name(rule.type)));
-  document.member("type_rules", rules);
-  document.member("skip_list", plan.options().skip_list == SkipList::sdcpp ? "sdcpp" : "none");
+  for (const Rule& rule : plan.options().rules) rules.push_back(to_string(rule));
+  document.member("rules", rules);
+  const std::string& profile = plan.options().profile;
+  document.member("for", profile.empty() ? Json(nullptr) : Json(profile));
+  const auto& recipe = plan.options().recipe;
+  document.member("recipe", recipe ? Json(name(recipe->recipe)) : Json(nullptr));
   document.member("imatrix", imatrix_of(plan.options()));
   document.member("tensor_count", plan.size());
   document.member("source_bytes", plan.source_bytes());
@@ -170,6 +172,30 @@ void describe(JsonDocument& document, const Plan& plan) {
   document.end_list();
 }
 
+Json json_of(const PlannedTensor& tensor) {
+  return {{"name", tensor.name},
+          {"input", tensor.input},
+          {"source_name", tensor.source_name},
+          {"from", name(tensor.from)},
+          {"to", name(tensor.to)},
+          {"shape", tensor.shape},
+          {"source_shape", tensor.source_shape},
+          {"why", explain(tensor)},
+          {"rule", tensor.rule.empty() ? Json(nullptr) : Json(tensor.rule)},
+          {"needs_data", tensor.why == Reason::unmeasured},
+          {"joined_from", tensor.sources},
+          {"scaled", tensor.scaled},
+          {"imatrix", word_of(tensor.importance)},
+          {"source_bytes", tensor.source_bytes},
+          {"bytes", tensor.bytes},
+          {"file_index", tensor.file},
+          {"offset", tensor.offset}};
+}
+
+Json json_of(const DroppedTensor& tensor) {
+  return {{"name", tensor.name}, {"input", tensor.input}, {"why", tensor.why}};
+}
+
 void print_plan_json(Output& out, const Plan& plan) {
   JsonDocument document(out);
   describe(document, plan);
@@ -177,20 +203,11 @@ void print_plan_json(Output& out, const Plan& plan) {
   document.begin_list("tensors");
   for (std::size_t i = 0; i < plan.size() && !out.closed(); ++i) {
     const PlannedTensor tensor = plan[i];
-    document.element({{"name", tensor.name},
-                      {"input", tensor.input},
-                      {"source_name", tensor.source_name},
-                      {"from", name(tensor.from)},
-                      {"to", name(tensor.to)},
-                      {"shape", tensor.shape},
-                      {"source_shape", tensor.source_shape},
-                      {"why", explain(tensor)},
-                      {"imatrix", word_of(tensor.importance)},
-                      {"source_bytes", tensor.source_bytes},
-                      {"bytes", tensor.bytes},
-                      {"file_index", tensor.file},
-                      {"offset", tensor.offset}});
+    document.element(json_of(tensor));
   }
+  document.end_list();
+  document.begin_list("dropped");
+  for (const DroppedTensor& tensor : plan.dropped()) document.element(json_of(tensor));
   document.end_list();
   document.end();
 }

@@ -16,4 +16,8 @@ void print_plan_json(Output& out, const Plan& plan);
 /// Adds what is true of a plan as a whole: paths, formats, sizes, types, notes.
 void describe(JsonDocument& document, const Plan& plan);
 
+/// A tensor of a plan, as documents list it.
+Json json_of(const PlannedTensor& tensor);
+Json json_of(const DroppedTensor& tensor);
+
 }  // namespace headrace::cli

@@ -138,6 +138,7 @@ int run(int argc, char** argv) {
     add_verify(app, action);
     add_split(app, action);
     add_merge(app, action);
+    add_extract(app, action);
     try {
       app.parse(argc, argv);
     } catch (const CLI::CallForVersion& answer) {

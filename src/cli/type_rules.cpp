@@ -51,21 +51,22 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-TypeRule parse_rule(std::string_view text) {
+Rule parse_type_rule(std::string_view text) {
   const std::size_t equals = text.rfind('=');
   if (equals == text.npos || equals == 0 || equals + 1 == text.size())
     throw UsageError(
         fmt::format("{}: '{}' is no rule; a rule is REGEX=TYPE, such as 'attn.*weight=q8_0'", kOption, text));
-  return {std::string(text.substr(0, equals)), parse_target_type(text.substr(equals + 1), kOption)};
+  return {.pattern = std::string(text.substr(0, equals)),
+          .action = {Action::Kind::type, {parse_target_type(text.substr(equals + 1), kOption)}}};
 }
 
 }  // namespace
 
-std::vector<TypeRule> parse_type_rules(std::string_view text) {
-  std::vector<TypeRule> rules;
+std::vector<Rule> parse_type_rules(std::string_view text) {
+  std::vector<Rule> rules;
   while (!text.empty()) {
     const std::size_t length = length_of_rule(text);
-    rules.push_back(parse_rule(trimmed(text.substr(0, length))));
+    rules.push_back(parse_type_rule(trimmed(text.substr(0, length))));
     text.remove_prefix(length);
     if (text == ",") break;  // a comma behind the last rule does no harm
     if (!text.empty()) text.remove_prefix(1);

@@ -1,7 +1,7 @@
 // --tensor-type-rules: "regex=type,regex=type", as stable-diffusion.cpp writes it.
 #pragma once
 
-#include <headrace/plan.hpp>
+#include <headrace/rules.hpp>
 
 #include <string_view>
 #include <vector>
@@ -11,6 +11,6 @@ namespace headrace::cli {
 /// Rules stand between commas, with or without blanks; a comma inside (), [] or {}, or after a backslash, belongs to
 /// the pattern. The type follows the last '=' of a rule. Throws UsageError for an empty rule or pattern, a missing or
 /// an unknown type.
-std::vector<TypeRule> parse_type_rules(std::string_view text);
+std::vector<Rule> parse_type_rules(std::string_view text);
 
 }  // namespace headrace::cli

@@ -4,6 +4,7 @@
 #include "cli/text.hpp"
 
 #include <headrace/convert.hpp>
+#include <headrace/recipe.hpp>
 
 #include <fmt/format.h>
 
@@ -86,6 +87,10 @@ std::string did_you_mean(std::string_view typed, const std::vector<std::string_v
 
 DType parse_target_type(std::string_view typed, std::string_view option) {
   const std::optional<DType> type = parse_dtype(typed);
+  if (!type && parse_recipe(typed)) {
+    throw UsageError(fmt::format("{}: {} is a recipe of several types; say --recipe {}", option,
+                                 name(*parse_recipe(typed)), name(*parse_recipe(typed))));
+  }
   if (!type) {
     throw UsageError(
         fmt::format("{}: unknown type '{}'{}; types: {}", option, typed, type_hint(typed), available_types()));

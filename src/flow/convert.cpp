@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <optional>
 
 namespace headrace::flow {
 namespace {
@@ -66,7 +67,7 @@ void refuse_input_as_output(const Plan::Impl& plan) {
 
 // Once a piece has failed, nobody shall wait for more of a stream: what it would give comes after that piece.
 void stop_streams(const Plan::Impl& plan) noexcept {
-  for (const Plan::Impl::Source& source : plan.sources) {
+  for (const plan::Source& source : plan.sources) {
     for (const auto& file : source->files) {
       if (file->access() == Access::forward) file->interrupt();
     }
@@ -76,7 +77,7 @@ void stop_streams(const Plan::Impl& plan) noexcept {
 // Servers answer several requests at once; most of the time a worker waits for an answer.
 unsigned reads_at_once(const Plan::Impl& plan) {
   unsigned most = 0;
-  for (const Plan::Impl::Source& source : plan.sources) {
+  for (const plan::Source& source : plan.sources) {
     for (const auto& file : source->files) most = std::max(most, file->parallel_reads());
   }
   return most;
@@ -92,14 +93,19 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
   // While some convert and write, others keep the connections busy.
   const unsigned threads = base::worker_count(plan.options.threads) + at_once;
   base::Gate gate(plan.options.memory);
-  for (const Plan::Impl::Source& source : plan.sources)
-    gate.charge(source->memory(), "the index of " + source->location);
+  for (const plan::Source& source : plan.sources) gate.charge(source->memory(), "the index of " + source->location);
   gate.charge(plan.memory(), "the plan for " + plan.output.string());
+  gate.charge(MaterialReader::memory_of_scales(plan), "the scales of 8-bit floats");
 
   format::Writer writer(plan.tensors, plan.outputs, plan.options.force);
   const PieceSizes sizes = piece_sizes(gate.available(), threads, at_once > 0);
   PieceQueue queue(plan, sizes);
-  const PieceWorker worker(plan, gate, writer, sizes);
+  std::optional<ErrorLog> errors;
+  if (plan.options.measure) {
+    gate.charge(ErrorLog::memory(plan, threads), "the errors that are measured");
+    errors.emplace(plan);
+  }
+  const PieceWorker worker(plan, gate, writer, sizes, errors ? &*errors : nullptr);
   Meter meter(plan);
   const auto report = [&](bool flushing) {
     if (!on_progress) return;
@@ -108,7 +114,7 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
     on_progress(progress);
   };
   const auto wake = cancel.on_cancel([&] {
-    for (const Plan::Impl::Source& source : plan.sources) {
+    for (const plan::Source& source : plan.sources) {
       for (const auto& file : source->files) file->interrupt();
     }
   });
@@ -125,7 +131,7 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
       },
       threads, gate, cancel, [&] { report(false); });
   report(true);
-  for (const Plan::Impl::Source& source : plan.sources) source->finish();
+  for (const plan::Source& source : plan.sources) source->finish();
   writer.commit();
   report(false);
 
@@ -134,6 +140,7 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
   result.bytes_written = plan.outputs.file_bytes();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.peak_budget = gate.peak();
+  if (errors) result.errors = errors->take();
   return result;
 }
 

@@ -1,7 +1,6 @@
 #include "flow/long_rows.hpp"
 
 #include "codec/codec.hpp"
-#include "flow/tensor_reader.hpp"
 
 #include <algorithm>
 #include <array>
@@ -38,7 +37,7 @@ float LongRows::measure(std::uint32_t tensor, std::uint64_t row) {
     // Given back and taken anew, so that cancelling ends this too.
     const base::Gate::Slab slab = gate_.acquire(*bytes_of(from.dtype, part));
     const auto bytes = slab.bytes().first(*bytes_of(from.dtype, part));
-    read_tensor(*plan_.sources[plan_.origins[tensor].source], from, *bytes_of(from.dtype, first + done), bytes);
+    reader_.read(tensor, *bytes_of(from.dtype, first + done), bytes);
     for (std::size_t at = 0; at < part; at += kTile) {
       const std::size_t n = std::min(kTile, part - at);
       codec::decode(from.dtype, bytes.data() + *bytes_of(from.dtype, at), tile.data(), n);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/gate.hpp"
+#include "flow/material_reader.hpp"
 #include "plan/plan.hpp"
 
 #include <cstdint>
@@ -15,7 +16,8 @@ namespace headrace::flow {
 /// Thread-safe. Whoever asks must hold no slab: the pass takes one itself.
 class LongRows {
  public:
-  LongRows(const Plan::Impl& plan, base::Gate& gate) : plan_(plan), gate_(gate) {}
+  LongRows(const Plan::Impl& plan, const MaterialReader& reader, base::Gate& gate)
+      : plan_(plan), reader_(reader), gate_(gate) {}
 
   /// Row `row` of output tensor `tensor`. Throws Error: io, cancelled.
   float mean_square(std::uint32_t tensor, std::uint64_t row);
@@ -24,6 +26,7 @@ class LongRows {
   float measure(std::uint32_t tensor, std::uint64_t row);
 
   const Plan::Impl& plan_;
+  const MaterialReader& reader_;
   base::Gate& gate_;
   std::mutex mutex_;
   std::map<std::pair<std::uint32_t, std::uint64_t>, float> known_;

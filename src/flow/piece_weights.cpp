@@ -9,9 +9,8 @@ constexpr std::size_t kMostAtHand = std::size_t{16} << 10;  // weights: 64 KiB, 
 
 }  // namespace
 
-bool needs_row_squares(const Plan::Impl& plan, std::uint32_t tensor) {
-  return plan.origins[tensor].importance != Importance::none &&
-         codec::uses_row_mean_squares(plan.tensors[tensor].dtype);
+bool needs_row_squares(const Plan::Impl& plan, std::uint32_t tensor, DType to) {
+  return plan.origins[tensor].importance != Importance::none && codec::uses_row_mean_squares(to);
 }
 
 std::size_t PieceWeights::scratch_bytes(const Plan::Impl& plan, std::uint32_t tensor) {
@@ -20,14 +19,15 @@ std::size_t PieceWeights::scratch_bytes(const Plan::Impl& plan, std::uint32_t te
          sizeof(float);
 }
 
-PieceWeights::PieceWeights(const Plan::Impl& plan, const Run& run, EdgeRows edges, std::span<std::byte> scratch)
+PieceWeights::PieceWeights(const Plan::Impl& plan, const Run& run, DType to, EdgeRows edges,
+                           std::span<std::byte> scratch)
     : plan_(plan),
       run_(run),
       edges_(edges),
       row_(plan.tensors[run.tensor].row_elements()),
       rows_(plan.tensors[run.tensor].shape.size() < 2 ? 1 : plan.tensors[run.tensor].shape.rbegin()[1]),
       by_file_(plan.origins[run.tensor].importance == Importance::file),
-      squares_(needs_row_squares(plan, run.tensor)),
+      squares_(needs_row_squares(plan, run.tensor, to)),
       window_(reinterpret_cast<float*>(scratch.data()), scratch.size() / sizeof(float)),
       at_(run.first_element) {
   if (!by_file_) {

@@ -23,8 +23,8 @@ struct EdgeRows {
   float first = 0, last = 0;
 };
 
-/// True when the output tensor's encoder wants its rows' mean squares.
-bool needs_row_squares(const Plan::Impl& plan, std::uint32_t tensor);
+/// True when the encoder of `to`, the output tensor's type or one that is tried, wants its rows' mean squares.
+bool needs_row_squares(const Plan::Impl& plan, std::uint32_t tensor, DType to);
 
 /// Weights of one run, from its beginning to its end. Not thread-safe; one serves one worker.
 class PieceWeights {
@@ -34,7 +34,7 @@ class PieceWeights {
   /// Bytes of scratch that a run of this tensor needs: as many weights of a row as are kept at hand.
   static std::size_t scratch_bytes(const Plan::Impl& plan, std::uint32_t tensor);
 
-  PieceWeights(const Plan::Impl& plan, const Run& run, EdgeRows edges, std::span<std::byte> scratch);
+  PieceWeights(const Plan::Impl& plan, const Run& run, DType to, EdgeRows edges, std::span<std::byte> scratch);
 
   /// Weights of the next `n` numbers, at most kTile; valid until the next call. Throws Error: io, value.
   codec::Weights next(std::size_t n);

@@ -1,7 +1,6 @@
 #include "flow/piece_worker.hpp"
 
-#include "codec/codec.hpp"
-#include "flow/tensor_reader.hpp"
+#include "flow/transcode.hpp"
 #include "format/printable.hpp"
 
 #include <headrace/error.hpp>
@@ -91,14 +90,11 @@ std::string_view PieceWorker::tensor_at(const Piece& piece, const ErrorDetail& w
 }
 
 void PieceWorker::dispatch(Piece& piece) const {
+  if (piece.turn.owns_lock()) reader_.read_scales_before(piece.tensors.front());
   if (piece.tensors.size() > 1) return run_together(piece);
   const std::uint32_t tensor = piece.tensors.front();
   if (plan_.source_of(tensor).dtype == plan_.tensors[tensor].dtype) return copy(piece);
   convert(piece);
-}
-
-void PieceWorker::read_part(std::uint32_t tensor, std::uint64_t first, std::span<std::byte> out) const {
-  read_tensor(*plan_.sources[plan_.origins[tensor].source], plan_.source_of(tensor), first, out);
 }
 
 // Bytes that stay as they are: by the system if it can, else through one slab.
@@ -115,7 +111,7 @@ void PieceWorker::copy(Piece& piece) const {
   const base::Gate::Slab slab = gate_.acquire(most);
   while (left > 0) {
     const auto part = slab.bytes().first(std::min(left, most));
-    read_part(tensor, first, part);
+    reader_.read(tensor, first, part);
     if (part.size() == left) end_turn(piece);
     writer_.write(tensor, first, part);
     first += part.size();
@@ -139,9 +135,9 @@ void PieceWorker::convert(Piece& piece) const {
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
   const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
-  read_part(tensor, from_first, in);
+  reader_.read(tensor, from_first, in);
   end_turn(piece);
-  transcode({tensor, piece.first_element, piece.elements, in}, out, edges, scratch);
+  make({tensor, piece.first_element, piece.elements, in}, out, edges, scratch);
   writer_.write(tensor, to_first, out);
 }
 
@@ -171,50 +167,29 @@ void PieceWorker::run_together(Piece& piece) const {
     const std::size_t at = to.offset - first_to.offset;
     std::memset(out.data() + filled, 0, at - filled);  // padding; slabs hold what their last user left
     const auto bytes = in.subspan(from.offset - first_from.offset, from.bytes);
-    transcode({tensor, 0, to.elements, bytes}, out.subspan(at, to.bytes), {}, scratch);
+    make({tensor, 0, to.elements, bytes}, out.subspan(at, to.bytes), {}, scratch);
     filled = at + to.bytes;
   }
   writer_.write_run(piece.tensors, out);
 }
 
-void PieceWorker::transcode(const Run& run, std::span<std::byte> out, EdgeRows edges,
-                            std::span<std::byte> scratch) const {
-  const TensorInfo& from = plan_.source_of(run.tensor);
-  const TensorInfo& to = plan_.tensors[run.tensor];
-  if (from.dtype == to.dtype) {
-    if (!run.in.empty()) std::memcpy(out.data(), run.in.data(), run.in.size());
-    return;
+// Makes the output's type of a run, and measures the result while it is at hand.
+void PieceWorker::make(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const {
+  const DType from = plan_.source_of(run.tensor).dtype, to = plan_.tensors[run.tensor].dtype;
+  if (const auto misfit = transcode(plan_, run, to, edges, scratch, out)) {
+    if (misfit->by_weights) refuse_fit(plan_, run.tensor, misfit->element);
+    refuse_value(plan_, run.tensor, misfit->element, misfit->value);
   }
-  if (plan_.origins[run.tensor].importance != Importance::none) return transcode_weighted(run, out, edges, scratch);
-  const codec::Transcoder transcoder(from.dtype, to.dtype, plan_.options.nonfinite == Nonfinite::refuse);
-  if (const auto bad = transcoder.run(run.in.data(), out.data(), run.elements)) {
-    refuse_value(plan_, run.tensor, run.first_element + bad->element, bad->value);
-  }
-}
-
-void PieceWorker::transcode_weighted(const Run& run, std::span<std::byte> out, EdgeRows edges,
-                                     std::span<std::byte> scratch) const {
-  const TensorInfo& from = plan_.source_of(run.tensor);
-  const TensorInfo& to = plan_.tensors[run.tensor];
-  const codec::Transcoder transcoder(from.dtype, to.dtype, plan_.options.nonfinite == Nonfinite::refuse);
-  PieceWeights weights(plan_, run, edges, scratch);
-  for (std::uint64_t done = 0; done < run.elements; done += PieceWeights::kTile) {
-    const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(PieceWeights::kTile, run.elements - done));
-    const codec::Weights some = weights.next(n);
-    const auto bad =
-        transcoder.run(run.in.data() + at_element(from, done), out.data() + at_element(to, done), n, &some);
-    if (!bad) continue;
-    const std::uint64_t element = run.first_element + done + bad->element;
-    if (transcoder.run(run.in.data() + at_element(from, done), out.data() + at_element(to, done), n))
-      refuse_value(plan_, run.tensor, element, bad->value);
-    refuse_fit(plan_, run.tensor, element);
-  }
+  if (!errors_ || from == to) return;
+  PieceErrors errors;
+  measure_run(from, run.in.data(), to, out.data(), static_cast<std::size_t>(run.elements), errors);
+  errors_->add(run.tensor, errors, run.elements);
 }
 
 // Before any slab is held: a long row's pass needs one.
 EdgeRows PieceWorker::edge_rows(const Piece& piece) const {
   const std::uint32_t tensor = piece.tensors.front();
-  if (!needs_row_squares(plan_, tensor)) return {};
+  if (!needs_row_squares(plan_, tensor, plan_.tensors[tensor].dtype)) return {};
   const std::uint64_t row = plan_.tensors[tensor].row_elements(), end = piece.first_element + piece.elements;
   EdgeRows edges;
   if (piece.first_element % row != 0) edges.first = long_rows_.mean_square(tensor, piece.first_element / row);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "base/gate.hpp"
+#include "flow/error_log.hpp"
 #include "flow/long_rows.hpp"
+#include "flow/material_reader.hpp"
 #include "flow/piece_weights.hpp"
 #include "flow/pieces.hpp"
 #include "format/writer.hpp"
@@ -19,8 +21,15 @@ namespace headrace::flow {
 /// One serves all threads.
 class PieceWorker {
  public:
-  PieceWorker(const Plan::Impl& plan, base::Gate& gate, format::Writer& writer, PieceSizes sizes)
-      : plan_(plan), gate_(gate), writer_(writer), sizes_(sizes), long_rows_(plan, gate) {}
+  /// `errors`: measures what is made; null: nobody asks.
+  PieceWorker(const Plan::Impl& plan, base::Gate& gate, format::Writer& writer, PieceSizes sizes, ErrorLog* errors)
+      : plan_(plan),
+        gate_(gate),
+        writer_(writer),
+        sizes_(sizes),
+        errors_(errors),
+        reader_(plan),
+        long_rows_(plan, reader_, gate) {}
 
   /// Throws Error: value, io, no_space, cancelled.
   void run(Piece& piece) const;
@@ -31,15 +40,15 @@ class PieceWorker {
   void copy(Piece& piece) const;
   void convert(Piece& piece) const;
   void run_together(Piece& piece) const;
-  void read_part(std::uint32_t tensor, std::uint64_t first, std::span<std::byte> out) const;
   EdgeRows edge_rows(const Piece& piece) const;
-  void transcode(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const;
-  void transcode_weighted(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const;
+  void make(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const;
 
   const Plan::Impl& plan_;
   base::Gate& gate_;
   format::Writer& writer_;
   const PieceSizes sizes_;
+  ErrorLog* const errors_;
+  const MaterialReader reader_;
   mutable LongRows long_rows_;
 };
 

@@ -2,10 +2,12 @@
 
 #include "base/checked.hpp"
 #include "codec/codec.hpp"
+#include "flow/error_meter.hpp"
 #include "flow/piece_weights.hpp"
 #include "flow/strided.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <variant>
 
 namespace headrace::flow {
@@ -22,9 +24,9 @@ constexpr std::size_t kLongestRun = 4096;   // tensors in a piece
 std::uint64_t end_of(const TensorInfo& tensor) { return tensor.offset + tensor.bytes; }
 
 // True when `b` follows `a` in the source closely enough for both to be read in one go, whatever lies between.
-bool near(const TensorInfo& a, const TensorInfo& b) {
+bool near(const TensorInfo& a, const TensorInfo& b, std::uint64_t widest_gap) {
   return a.file == b.file && a.encoding == Encoding::plain && b.encoding == Encoding::plain && b.offset >= end_of(a) &&
-         b.offset - end_of(a) < kWidestGap;
+         b.offset - end_of(a) < widest_gap;
 }
 
 // True when nothing but padding lies between `a` and `b` in the output, so that one write may cover both.
@@ -44,14 +46,14 @@ PieceSizes piece_sizes(std::uint64_t available, unsigned threads, bool by_reques
 std::uint64_t worth_reading(const Plan::Impl& plan, std::uint32_t tensor) {
   const TensorInfo& from = plan.source_of(tensor);
   if (from.encoding != Encoding::strided) return 0;
-  const format::Header& header = plan.sources[plan.origins[tensor].source]->header;
+  const format::Header& header = plan.checkpoint_of(tensor).header;
   return good_range(from, std::get<format::Strided>(header.stored_as(from)));
 }
 
 PieceQueue::PieceQueue(const Plan::Impl& plan, PieceSizes sizes)
-    : plan_(plan), sizes_(sizes), in_turn_(std::ranges::any_of(plan.sources, [](const Plan::Impl::Source& source) {
-        return source->forward_only();
-      })) {}
+    : plan_(plan),
+      sizes_(sizes),
+      in_turn_(std::ranges::any_of(plan.sources, [](const plan::Source& source) { return source->forward_only(); })) {}
 
 std::optional<Piece> PieceQueue::next() {
   Piece piece;
@@ -75,7 +77,9 @@ std::optional<Piece> PieceQueue::next() {
 void PieceQueue::cut_one(std::uint32_t tensor, Piece& piece) {
   const TensorInfo& to = plan_.tensors[tensor];
   const TensorInfo& from = plan_.source_of(tensor);
-  const std::uint64_t granule = codec::Transcoder(from.dtype, to.dtype, false).granule();
+  const bool measured = plan_.options.measure && from.dtype != to.dtype;
+  const std::uint64_t block = codec::Transcoder(from.dtype, to.dtype, false).granule();
+  const std::uint64_t granule = measured ? kErrorTile : block;  // errors are summed tile by tile
   const std::uint64_t granule_bytes = *bytes_of(from.dtype, granule) + *bytes_of(to.dtype, granule);
   const bool in_turn = plan_.comes_once(tensor);
   const std::uint64_t bytes = from.dtype == to.dtype && !in_turn ? 2 * sizes_.copied : sizes_.converted;
@@ -84,9 +88,10 @@ void PieceQueue::cut_one(std::uint32_t tensor, Piece& piece) {
     most = std::max(most, std::min(wanted / granule, sizes_.gathered / granule_bytes) * granule);
   // Whole rows, where one fits: their mean squares need no pass of their own then.
   const std::uint64_t row = to.row_elements();
-  if (needs_row_squares(plan_, tensor) && row > 0) {
-    if (row <= most) most = most / row * row;
-    if (row > most && in_turn) most = row;  // there is no second look
+  if (needs_row_squares(plan_, tensor, to.dtype) && row > 0) {
+    const std::uint64_t whole = measured ? std::lcm(row, granule) : row;
+    if (whole <= most) most = most / whole * whole;
+    if (whole > most && in_turn) most = whole;  // there is no second look
   }
 
   piece.tensors = std::span(plan_.by_source).subspan(at_, 1);
@@ -111,8 +116,10 @@ std::size_t PieceQueue::run_length() const {
     const TensorInfo& to = plan_.tensors[order[at_ + run]];
     if (run > 0) {
       const std::uint32_t before = order[at_ + run - 1];
-      if (plan_.origins[before].source != plan_.origins[order[at_ + run]].source) break;
-      if (!near(plan_.source_of(before), from)) break;
+      if (plan_.first_of(before).source != plan_.first_of(order[at_ + run]).source) break;
+      // Of a stream, what lies between may be a scale that others need.
+      const bool skips = !plan_.comes_once(before) || plan_.derived.empty();
+      if (!near(plan_.source_of(before), from, skips ? kWidestGap : 1)) break;
       if (!next_to(plan_.tensors[before], to, plan_.outputs.parts[to.file].layout.alignment)) break;
     }
     if (end_of(from) - first_from.offset + end_of(to) - first_to.offset > sizes_.converted) break;

@@ -37,6 +37,8 @@ void read_blocks(const Checkpoint::Impl& source, const TensorInfo& tensor, std::
     }
     case Encoding::affine:
       return read_affine(file, tensor, std::get<format::Affine>(source.header.stored_as(tensor)), first_byte, out);
+    case Encoding::joined:
+    case Encoding::scaled: break;  // no checkpoint has such tensors; see MaterialReader
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace headrace::format {
 namespace {
@@ -35,16 +36,25 @@ JsonDocument::JsonDocument(const io::ByteSource& source, std::uint64_t memory)
                  .expected = "at most " + std::to_string(kMaxBytes) + " bytes",
                  .found = std::to_string(source.size())});
   }
-  const Allowance allowance(file_, memory);
-  allowance.require(source.size() + simdjson::SIMDJSON_PADDING);
+  Allowance(file_, memory).require(source.size() + simdjson::SIMDJSON_PADDING);
   const std::size_t size = static_cast<std::size_t>(source.size());
   const auto text = std::make_unique_for_overwrite<char[]>(size + simdjson::SIMDJSON_PADDING);
   source.read_at(0, std::as_writable_bytes(std::span(text.get(), size)));
   std::memset(text.get() + size, 0, simdjson::SIMDJSON_PADDING);
-  memory_ = parsed_bytes({text.get(), size});
-  allowance.require(memory_);
-  auto error = parser_.allocate(size, kMaxDepth);
-  if (!error) error = parser_.parse(text.get(), size, false).get(root_);
+  parse({text.get(), size}, memory);
+}
+
+JsonDocument::JsonDocument(std::string file, std::string_view text, std::uint64_t memory)
+    : file_(std::move(file)), parser_(kMaxBytes) {
+  parse(simdjson::padded_string(text), memory);
+}
+
+// `padded` may be read beyond its end, as simdjson does.
+void JsonDocument::parse(std::string_view padded, std::uint64_t memory) {
+  memory_ = parsed_bytes(padded);
+  Allowance(file_, memory).require(memory_);
+  auto error = parser_.allocate(padded.size(), kMaxDepth);
+  if (!error) error = parser_.parse(padded.data(), padded.size(), false).get(root_);
   if (error)
     throw Error(ErrorCode::format, "this is no valid JSON", {.file = file_, .found = simdjson::error_message(error)});
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace headrace::format {
 
@@ -19,6 +20,8 @@ class JsonDocument {
 
   /// Throws Error: format (no JSON, or too long), budget (it doesn't fit `memory` bytes), io.
   JsonDocument(const io::ByteSource& source, std::uint64_t memory);
+  /// A text that is in memory already; `file`: as errors call it.
+  JsonDocument(std::string file, std::string_view text, std::uint64_t memory);
 
   const std::string& file() const noexcept { return file_; }
   simdjson::dom::element root() const noexcept { return root_; }
@@ -26,6 +29,8 @@ class JsonDocument {
   std::uint64_t memory() const noexcept { return memory_; }
 
  private:
+  void parse(std::string_view padded, std::uint64_t memory);
+
   std::string file_;
   std::uint64_t memory_ = 0;
   simdjson::dom::parser parser_;

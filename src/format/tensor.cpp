@@ -13,6 +13,8 @@ std::string_view to_string(Encoding encoding) noexcept {
     case Encoding::byte_swapped: return "byte_swapped";
     case Encoding::strided: return "strided";
     case Encoding::affine: return "affine";
+    case Encoding::joined: return "joined";
+    case Encoding::scaled: return "scaled";
   }
   return "unknown";
 }

@@ -1,7 +1,5 @@
 #include "plan/choose_type.hpp"
 
-#include "plan/skip_list.hpp"
-
 namespace headrace::plan {
 namespace {
 
@@ -27,23 +25,23 @@ DType fallback_of(DType dtype) noexcept {
 
 }  // namespace
 
+bool fits(const TensorInfo& tensor, DType type) noexcept {
+  const std::uint64_t whole = is_block(type) ? tensor.row_elements() : tensor.elements;
+  return whole % info(type).block_elements == 0;
+}
+
 TypeChoice choose_type(const TensorInfo& tensor, const Wish& wish) noexcept {
   const DType from = tensor.dtype;
   if (!wish.type) return {from, Reason::kept};
   const DType asked = *wish.type;
-  const Reason granted = wish.rule ? Reason::rule : Reason::requested;
+  const Reason granted = wish.by_rule ? Reason::rule : Reason::requested;
   if (from == asked) return {from, Reason::already};
   if (!is_float(from) && !is_block(from)) return {from, Reason::not_float};
-  if (!wish.rule && skips(wish.skip_list, tensor, asked)) return {from, Reason::skipped};
-  if (!is_block(asked)) {  // F4 and F6 pack several numbers, whatever the rows are
-    const bool whole = tensor.elements % info(asked).block_elements == 0;
-    return whole ? TypeChoice{asked, granted} : TypeChoice{DType::F16, Reason::row_fallback};
-  }
-  if (!wish.rule && tensor.shape.size() < 2) {
+  if (is_block(asked) && !wish.by_rule && tensor.shape.size() < 2) {
     return from == DType::F64 ? TypeChoice{from, Reason::kept_wide} : TypeChoice{DType::F32, Reason::one_dimensional};
   }
   DType to = asked;
-  while (tensor.row_elements() % info(to).block_elements != 0) to = fallback_of(to);
+  while (!fits(tensor, to)) to = fallback_of(to);
   return {to, to == asked ? granted : Reason::row_fallback};
 }
 

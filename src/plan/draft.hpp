@@ -2,44 +2,67 @@
 //
 //   Draft   what each output tensor will be (name, type, shape) and why; known from headers alone
 //   Plan    the draft with every byte's place in the output; immutable
+//
+// The steps, each a file of its own: gather (all tensors of all inputs) -> shape_list (which, and their names) ->
+// derive (joined and cut ones) -> recognise (what model it is) -> decide (types) -> fold_scales (scaled FP8) ->
+// weigh (importance) -> metadata and shapes -> resolve (places).
 #pragma once
 
 #include "plan/plan.hpp"
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 namespace headrace::plan {
 
+/// Types that were found by a look at the data, by the name of their tensor in the output.
+using Measured = std::map<std::string, DType, std::less<>>;
+
+/// What a draft is made from.
+struct Request {
+  std::span<const Input> inputs;
+  const std::filesystem::path& output;
+  Format to;
+  const ConvertOptions& options;
+  const std::vector<Source>* opened = nullptr;  // the inputs, where they are open already
+  const Measured* measured = nullptr;
+};
+
 /// Decisions without places. Reads no tensor.
-struct Draft {
-  std::vector<Input> inputs;
-  std::vector<Plan::Impl::Source> sources;                  // beside `inputs`
+struct Draft : Material {
   std::shared_ptr<const format::imatrix::Imatrix> imatrix;  // null without files
   std::filesystem::path output;
   Format to = Format::gguf;
   ConvertOptions options;
+  Profile profile;  // its rules with those of the architecture before them
 
   std::vector<TensorInfo> tensors;  // offset and bytes are not known yet
-  std::vector<Plan::Impl::Origin> origins;
+  std::vector<std::uint32_t> unmeasured;
   base::Arena texts;
   Metadata metadata;
   bool keeps_metadata = false;  // the output's is the only source's; `metadata` is empty
   std::vector<std::string> notes;
-  bool retyped = false;  // some tensor changes its type
-  bool renamed = false;  // names in the sources' metadata mean nothing in the output
+  std::vector<DroppedTensor> dropped;
+  std::uint32_t layers = 0;  // that are left of a language model's; 0: none were pruned
+  bool retyped = false;      // some tensor changes its type
+  bool renamed = false;      // names in the sources' metadata mean nothing in the output
+  bool rearranged = false;   // some tensor's rows have another length than in its source
 
-  const TensorInfo& source_of(std::size_t i) const noexcept {
-    return sources[origins[i].source]->header.tensors.tensors()[origins[i].tensor];
-  }
+  /// Leaves out the tensors whose place in `out` is true.
+  void leave_out(const std::vector<bool>& out);
+  /// Leaves tensor `i` out, once leave_out is called with `out`, and remembers why.
+  void drop(std::size_t i, std::string why, std::vector<bool>& out);
 };
 
 /// Opens the inputs and decides names, types, shapes and metadata.
 /// Throws Error as plan_conversion does: unsupported names the tensor that can't become what was asked for and the
 /// option that settles it, invalid_argument options that contradict each other.
-Draft draft_conversion(std::span<const Input> inputs, const std::filesystem::path& output, Format to,
-                       const ConvertOptions& options);
+Draft draft_conversion(const Request& request);
 
 /// Gives everything its place.
 std::shared_ptr<const Plan::Impl> resolve(Draft draft);

@@ -9,6 +9,7 @@ namespace {
 std::string explain_fallback(const PlannedTensor& tensor) {
   const DType asked = tensor.asked.value_or(tensor.to);
   const std::string by = tensor.rule.empty() ? "" : fmt::format("rule '{}': ", tensor.rule);
+  if (asked == tensor.to) return by + "rows of another length than the type asked for takes";
   if (!is_block(asked)) {  // F4 and F6 pack numbers across rows
     return fmt::format("{}its numbers aren't a multiple of {}", by, info(asked).block_elements);
   }
@@ -21,8 +22,15 @@ std::string reason(const PlannedTensor& tensor) {
     case Reason::kept: return "kept";
     case Reason::already: return fmt::format("already {}", name(tensor.to));
     case Reason::requested: return fmt::format("--type {}", name(tensor.to));
-    case Reason::rule: return fmt::format("rule '{}={}'", tensor.rule, name(tensor.to));
-    case Reason::skipped: return "kept: the skip list leaves it";
+    case Reason::rule: return fmt::format("rule '{}'", tensor.rule);
+    case Reason::profile:
+      return tensor.rule.empty() ? "the profile's way with such tensors" : fmt::format("profile: '{}'", tensor.rule);
+    case Reason::recipe: return fmt::format("the recipe: {}", name(tensor.to));
+    case Reason::left_by_recipe: return "kept: the recipe leaves it";
+    case Reason::measured: return fmt::format("rule '{}', measured", tensor.rule);
+    case Reason::unmeasured:
+      return fmt::format("rule '{}': {} at most, the data decides", tensor.rule, name(tensor.to));
+    case Reason::scale: return "kept: a scale of 8-bit floats";
     case Reason::not_float: return fmt::format("kept: {} is never retyped", name(tensor.to));
     case Reason::one_dimensional: return "vectors stay exact: F32";
     case Reason::kept_wide: return "kept: a vector of F64";
@@ -34,12 +42,13 @@ std::string reason(const PlannedTensor& tensor) {
 }  // namespace
 
 std::string explain(const PlannedTensor& tensor) {
-  switch (tensor.importance) {
-    case Importance::none: return reason(tensor);
-    case Importance::ones: return reason(tensor) + ", weights of 1";
-    case Importance::file: return reason(tensor) + ", by the importance matrix";
-  }
-  return {};
+  std::string text = reason(tensor);
+  if (tensor.importance == Importance::ones) text += ", weights of 1";
+  if (tensor.importance == Importance::file) text += ", by the importance matrix";
+  if (tensor.scaled) text += ", scale folded in";
+  if (tensor.sources > 1) text += fmt::format(", joined from {}", tensor.sources);
+  if (tensor.is_part) text += fmt::format(", a part of '{}'", tensor.source_name);
+  return text;
 }
 
 }  // namespace headrace

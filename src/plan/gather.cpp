@@ -1,12 +1,6 @@
 #include "plan/gather.hpp"
 
 #include "format/allowance.hpp"
-#include "format/name_index.hpp"
-#include "format/printable.hpp"
-
-#include <headrace/error.hpp>
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <numeric>
@@ -31,29 +25,6 @@ std::size_t bytes_of_names(const Checkpoint::Impl& source, const Input& input) {
   return bytes;
 }
 
-// The file of a tensor, and its name there where that is another.
-std::string claim(const Draft& draft, std::size_t i) {
-  const Checkpoint::Impl& source = *draft.sources[draft.origins[i].source];
-  const std::string& file = source.file_of(draft.source_of(i)).name();
-  const std::string_view name = draft.source_of(i).name;
-  return name == draft.tensors[i].name ? fmt::format("'{}'", file)
-                                       : fmt::format("'{}' (as '{}')", file, format::printable(name));
-}
-
-// Within one file names are unique until they are prefixed; between files they never are for sure.
-void refuse_duplicates(const Draft& draft) {
-  const auto name_of = [&](std::size_t i) { return draft.tensors[i].name; };
-  format::NameIndex index;
-  index.reserve(draft.tensors.size(), name_of);
-  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
-    if (index.add(name_of(i), name_of)) continue;
-    const std::size_t first = *index.find(name_of(i), name_of);
-    throw Error(ErrorCode::conflict, fmt::format("{} and {} both have it", claim(draft, first), claim(draft, i)),
-                {.tensor = format::printable(name_of(i)),
-                 .hint = "a prefix for one of them keeps both: --component PREFIX=FILE"});
-  }
-}
-
 }  // namespace
 
 void open_sources(Draft& draft) {
@@ -68,11 +39,11 @@ void open_sources(Draft& draft) {
 void gather_tensors(Draft& draft) {
   const std::size_t count = std::accumulate(
       draft.sources.begin(), draft.sources.end(), std::size_t{0},
-      [](std::size_t sum, const Plan::Impl::Source& source) { return sum + source->header.tensors.tensors().size(); });
+      [](std::size_t sum, const Source& source) { return sum + source->header.tensors.tensors().size(); });
   draft.renamed = draft.inputs.size() > 1 || !draft.inputs.front().prefix.empty();
   std::size_t texts = 0;
   for (std::size_t i = 0; i < draft.sources.size(); ++i) texts += bytes_of_names(*draft.sources[i], draft.inputs[i]);
-  constexpr std::size_t kEach = sizeof(TensorInfo) + sizeof(Plan::Impl::Origin);
+  constexpr std::size_t kEach = sizeof(TensorInfo) + sizeof(Origin);
   constexpr std::size_t kIndexed = 4 * sizeof(std::uint32_t);  // at most, in the index of names
   format::Allowance(draft.output.string(), draft.options.memory)
       .require(memory_of(draft.sources) + texts + count * (kEach + (draft.renamed ? kIndexed : 0)));
@@ -89,7 +60,6 @@ void gather_tensors(Draft& draft) {
       draft.origins.push_back({.source = source, .tensor = i, .why = Reason::kept});
     }
   }
-  if (draft.renamed) refuse_duplicates(draft);
 }
 
 }  // namespace headrace::plan

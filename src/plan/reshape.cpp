@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 namespace headrace::plan {
@@ -24,7 +25,7 @@ std::size_t memory_to_fit_shapes(const Draft& draft) {
   if (draft.to != Format::gguf) return bytes;
   for (const TensorInfo& tensor : draft.tensors) {
     const std::size_t record = kOriginalShape.size() + tensor.name.size() + kPair;
-    if (is_deep(tensor.shape)) bytes += 2 * (record + tensor.shape.size() * sizeof(std::int32_t));
+    if (is_deep(tensor.shape) || draft.rearranged) bytes += 2 * (record + tensor.shape.size() * sizeof(std::int32_t));
     if (tensor.shape.empty()) bytes += 2 * (tensor.name.size() + sizeof(std::uint64_t) + sizeof(std::string_view));
   }
   return bytes;
@@ -32,7 +33,7 @@ std::size_t memory_to_fit_shapes(const Draft& draft) {
 
 ShapeFitter::ShapeFitter(Draft& draft) : draft_(draft) {
   recorded_.reserve(draft.sources.size());
-  for (const Plan::Impl::Source& source : draft.sources) recorded_.emplace_back(source->header);
+  for (const Source& source : draft.sources) recorded_.emplace_back(source->header);
 }
 
 KeySet ShapeFitter::unusable() const {
@@ -54,7 +55,10 @@ void ShapeFitter::fit() {
 }
 
 std::optional<Shape> ShapeFitter::recorded(std::size_t i) const {
-  return recorded_[draft_.origins[i].source].find(draft_.origins[i].tensor);
+  const Origin& origin = draft_.origins[i];
+  if (origin.source == Origin::kDerived && draft_.derived[origin.tensor].info.encoding != Encoding::scaled) return {};
+  const TensorRef ref = draft_.first_of(i);
+  return recorded_[ref.source].find(ref.tensor);
 }
 
 // Remembers in the GGUF's metadata what shape tensor `i` really has.
@@ -64,7 +68,7 @@ void ShapeFitter::record(std::size_t i, Shape shape) {
   for (const std::uint64_t dim : shape) {
     if (dim > std::numeric_limits<std::int32_t>::max()) {
       throw Error(ErrorCode::unsupported, "a dimension is too large to be recorded when merged for GGUF",
-                  {.file = draft_.sources[draft_.origins[i].source]->file_of(draft_.source_of(i)).name(),
+                  {.file = draft_.file_of(i).name(),
                    .tensor = format::printable(tensor.name),
                    .expected = "at most 2147483647",
                    .found = to_string(shape),
@@ -83,7 +87,9 @@ void ShapeFitter::merge_ranks() {
   for (std::size_t i = 0; i < draft_.tensors.size(); ++i) {
     TensorInfo& tensor = draft_.tensors[i];
     const std::optional<Shape> old = recorded(i);
-    if (old && !old->empty() && draft_.renamed) record(i, *old);
+    const bool rearranged = draft_.rearranged && !std::ranges::equal(tensor.shape, draft_.source_of(i).shape);
+    if (old && !old->empty() && (draft_.renamed || rearranged)) record(i, *old);
+    if (rearranged && !old) record(i, draft_.source_of(i).shape);
     if (!is_deep(tensor.shape)) continue;
     if (!old) record(i, tensor.shape);
     tensor.shape = merge_outermost(tensor.shape, draft_.texts);
@@ -103,7 +109,7 @@ void ShapeFitter::widen_scalars() {
   std::size_t widened = 0;
   for (std::size_t i = 0; i < draft_.tensors.size(); ++i) {
     TensorInfo& tensor = draft_.tensors[i];
-    if (draft_.sources[draft_.origins[i].source]->header.format == Format::gguf) {
+    if (draft_.checkpoint_of(i).header.format == Format::gguf) {
       const std::optional<Shape> old = recorded(i);
       if (draft_.renamed && old && old->empty()) names.push_back(tensor.name);
     } else if (tensor.shape.empty()) {

@@ -20,7 +20,7 @@ std::vector<std::uint32_t> order_of_source(const Plan::Impl& plan) {
   std::vector<std::uint32_t> order(plan.tensors.size());
   std::iota(order.begin(), order.end(), 0U);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    const std::uint32_t source_a = plan.origins[a].source, source_b = plan.origins[b].source;
+    const std::uint32_t source_a = plan.first_of(a).source, source_b = plan.first_of(b).source;
     const TensorInfo &from_a = plan.source_of(a), &from_b = plan.source_of(b);
     if (source_a != source_b) return source_a < source_b;
     return from_a.file != from_b.file ? from_a.file < from_b.file : from_a.offset < from_b.offset;
@@ -106,14 +106,18 @@ void lay_out_shards(Plan::Impl& plan, const std::vector<std::size_t>& counts, bo
 
 std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
   const auto plan = std::make_shared<Plan::Impl>();
-  plan->inputs = std::move(draft.inputs);
-  plan->sources = std::move(draft.sources);
+  static_cast<Material&>(*plan) = std::move(static_cast<Material&>(draft));
   plan->imatrix = std::move(draft.imatrix);
   plan->output = std::move(draft.output);
   plan->to = draft.to;
   plan->options = std::move(draft.options);
+  plan->profile = std::move(draft.profile);
+  for (const Rule& rule : plan->options.rules) plan->rule_texts.push_back(to_string(rule));
+  for (const Rule& rule : plan->profile.rules) plan->rule_texts.push_back(to_string(rule));
   plan->tensors = std::move(draft.tensors);
-  plan->origins = std::move(draft.origins);
+  plan->unmeasured = std::move(draft.unmeasured);
+  plan->dropped = std::move(draft.dropped);
+  plan->source_names_first = draft.layers > 0;
   plan->texts = std::move(draft.texts);
   if (draft.keeps_metadata) {
     plan->metadata = {plan->sources.front(), &plan->sources.front()->header.metadata};
@@ -132,7 +136,7 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
                    .found = to_string(tensor.shape) + " of " + std::string(name(tensor.dtype))});
     }
     tensor.bytes = *bytes;
-    plan->source_bytes += plan->source_of(i).bytes;
+    plan->source_bytes += plan->bytes_in_inputs(i);
   }
   plan->by_source = order_of_source(*plan);
   const std::uint64_t held = memory_of(plan->sources) + plan->memory();
@@ -146,23 +150,19 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
   return plan;
 }
 
-std::size_t memory_of(const std::vector<Plan::Impl::Source>& sources) noexcept {
-  std::size_t bytes = 0;
-  for (const Plan::Impl::Source& source : sources) bytes += source->memory();
-  return bytes;
-}
-
 }  // namespace headrace::plan
 
 bool headrace::Plan::Impl::is_input(const io::FileId& file) const noexcept {
-  return std::ranges::any_of(sources, [&](const Source& source) { return source->comes_from(file); });
+  return std::ranges::any_of(sources, [&](const plan::Source& source) { return source->comes_from(file); });
 }
 
 std::size_t headrace::Plan::Impl::memory() const noexcept {
-  std::size_t bytes = tensors.capacity() * sizeof(TensorInfo) + origins.capacity() * sizeof(Origin) +
-                      by_source.capacity() * sizeof(std::uint32_t) + texts.memory() + outputs.memory();
+  std::size_t bytes = memory_of_lists() + tensors.capacity() * sizeof(TensorInfo) +
+                      (by_source.capacity() + unmeasured.capacity()) * sizeof(std::uint32_t) + texts.memory() +
+                      outputs.memory() + profile.memory();
   if (metadata.get() != &sources.front()->header.metadata) bytes += metadata->memory();
   if (imatrix) bytes += imatrix->memory();
   for (const std::string& note : notes) bytes += sizeof(note) + note.capacity();
+  for (const DroppedTensor& one : dropped) bytes += sizeof(one) + one.why.capacity();
   return bytes;
 }

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <set>
@@ -44,9 +45,26 @@ void require_fit(const Draft& draft, const TensorInfo& tensor, std::string_view 
   }
 }
 
-// By the name in the output, else by that in the input; nothing when there is no entry.
+// True for what is quantised by weights, and for what may be once its data was looked at.
+bool may_use_weights(const Draft& draft, std::size_t i) {
+  if (draft.origins[i].why == Reason::unmeasured) return true;
+  const DType to = draft.tensors[i].dtype;
+  return to != draft.source_of(i).dtype && codec::uses_weights(to);
+}
+
+// What the caller lets the files weigh.
+bool is_let_in(const Draft& draft, std::string_view name) {
+  const auto is_in = [&](const std::string& part) { return name.find(part) != name.npos; };
+  const ConvertOptions& options = draft.options;
+  if (!options.imatrix_include.empty()) return std::ranges::any_of(options.imatrix_include, is_in);
+  return std::ranges::none_of(options.imatrix_exclude, is_in);
+}
+
+// By the name in the output, else by that in the input; the other way round where layers have moved up. Nothing when
+// there is no entry.
 std::optional<std::string_view> entry_for(const Draft& draft, std::size_t i) {
-  for (const std::string_view name : {draft.tensors[i].name, draft.source_of(i).name}) {
+  const std::string_view out = draft.tensors[i].name, in = draft.at(draft.first_of(i)).name;
+  for (const std::string_view name : draft.layers > 0 ? std::array{in, out} : std::array{out, in}) {
     if (draft.imatrix->size_of(name)) return name;
   }
   return std::nullopt;
@@ -79,7 +97,7 @@ void weigh_by_files(Draft& draft) {
   std::set<std::string_view> used;
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     const TensorInfo& tensor = draft.tensors[i];
-    if (tensor.dtype == draft.source_of(i).dtype || !codec::uses_weights(tensor.dtype)) continue;
+    if (!may_use_weights(draft, i) || !is_let_in(draft, tensor.name)) continue;
     if (const auto entry = entry_for(draft, i)) {
       require_fit(draft, tensor, *entry);
       draft.origins[i].importance = Importance::file;
@@ -119,13 +137,11 @@ void weigh(Draft& draft) {
   }
   if (options.importance == Importance::ones) {
     for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
-      const DType to = draft.tensors[i].dtype;
-      if (to != draft.source_of(i).dtype && codec::uses_weights(to)) draft.origins[i].importance = Importance::ones;
+      if (may_use_weights(draft, i)) draft.origins[i].importance = Importance::ones;
     }
   }
   if (!has_files) return;
-  const std::uint64_t held =
-      memory_of(draft.sources) + draft.tensors.size() * (sizeof(TensorInfo) + sizeof(Plan::Impl::Origin));
+  const std::uint64_t held = memory_of(draft.sources) + draft.tensors.size() * (sizeof(TensorInfo) + sizeof(Origin));
   draft.imatrix = std::make_shared<const format::imatrix::Imatrix>(
       format::imatrix::Imatrix::open(options.imatrix_files, options.memory - std::min(held, options.memory)));
   weigh_by_files(draft);

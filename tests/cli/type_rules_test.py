@@ -85,13 +85,13 @@ def test_a_rule_for_integers_is_noted(headrace, model, output):
 def test_a_skip_list_without_a_type_is_noted(headrace, model, output):
     result = headrace("convert", model, "-o", output / "o.gguf", "--skip-list", "sdcpp")
     assert result.returncode == 0
-    assert "the skip list keeps nothing" in result.stderr
+    assert "--for sdcpp keeps nothing: no type was asked for" in result.stderr
 
 
 def test_the_report_carries_the_rules(headrace, model, output):
     options = ["--tensor-type-rules", "weight=f16", "--skip-list", "sdcpp", "--json", "--dry-run"]
     report = json.loads(headrace("convert", model, "-o", output / "o.gguf", *options).stdout)
-    assert (report["type_rules"], report["skip_list"]) == (["weight=F16"], "sdcpp")
+    assert (report["rules"], report["for"]) == (["weight=F16"], "sdcpp")
 
 
 def test_small_types_come_last_and_disturb_no_alignment(headrace, output, tmp_path):

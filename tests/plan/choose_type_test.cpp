@@ -72,29 +72,13 @@ TensorInfo tensor_of(std::string_view name, DType dtype, const std::vector<std::
 
 TEST(ChooseType, ARuleOverridesEveryDefault) {
   const std::vector<std::uint64_t> vector = {64}, odd = {33}, matrix = {4, 64};
-  const Wish by_rule{DType::Q8_0, 0, SkipList::sdcpp};
+  const Wish by_rule{DType::Q8_0, true};
   EXPECT_EQ(choose_type(tensor_of("norm", DType::F32, vector), by_rule).to, DType::Q8_0);
   EXPECT_EQ(choose_type(tensor_of("x.bias", DType::F16, vector), by_rule).why, Reason::rule);
   EXPECT_EQ(choose_type(tensor_of("embedding", DType::F16, matrix), by_rule).to, DType::Q8_0);
   EXPECT_EQ(choose_type(tensor_of("norm", DType::F32, odd), by_rule).why, Reason::row_fallback);
   EXPECT_EQ(choose_type(tensor_of("ids", DType::I64, matrix), by_rule).to, DType::I64);
-  EXPECT_EQ(choose_type(tensor_of("x.bias", DType::F16, vector), {DType::F32, 0}).to, DType::F32);
-}
-
-TEST(ChooseType, TheSkipListKeepsWhatItNames) {
-  const std::vector<std::uint64_t> vector = {64}, odd = {4, 33}, matrix = {4, 64};
-  const Wish sdcpp{DType::Q8_0, {}, SkipList::sdcpp};
-  for (const char* name : {"a.bias", "a.scale", "a.weight_scale", "img_in.weight", "m.final_layer.x.weight",
-                           "m.x_embedder.proj.weight", "pos_embed", "time_embed.0.weight", "token_embedding.weight"}) {
-    SCOPED_TRACE(name);
-    EXPECT_EQ(choose_type(tensor_of(name, DType::BF16, matrix), sdcpp).to, DType::BF16);
-    EXPECT_EQ(choose_type(tensor_of(name, DType::BF16, vector), sdcpp).why, Reason::skipped);
-    EXPECT_EQ(choose_type(tensor_of(name, DType::F32, matrix), {DType::F16, {}, SkipList::sdcpp}).to, DType::F32);
-    EXPECT_EQ(choose_type(tensor_of(name, DType::BF16, matrix), {DType::Q8_0}).to, DType::Q8_0);
-  }
-  EXPECT_EQ(choose_type(tensor_of("a.weight", DType::BF16, matrix), sdcpp).to, DType::Q8_0);
-  EXPECT_EQ(choose_type(tensor_of("a.weight", DType::BF16, odd), sdcpp).to, DType::BF16);  // no other type instead
-  EXPECT_EQ(choose_type(tensor_of("a.biases", DType::BF16, matrix), sdcpp).to, DType::Q8_0);
+  EXPECT_EQ(choose_type(tensor_of("x.bias", DType::F16, vector), {DType::F32, true}).to, DType::F32);
 }
 
 }  // namespace

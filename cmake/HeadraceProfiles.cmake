@@ -1,0 +1,11 @@
+# Profiles are data files; the library carries those in src/plan/profiles, as a source file made when configuring.
+file(GLOB profiles CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/plan/profiles/*.json)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${profiles})
+set(HEADRACE_PROFILES "")
+foreach(profile IN LISTS profiles)
+  get_filename_component(name ${profile} NAME_WE)
+  file(READ ${profile} text)
+  string(APPEND HEADRACE_PROFILES "    {\"${name}\", R\"json(${text})json\"},\n")
+endforeach()
+configure_file(${PROJECT_SOURCE_DIR}/cmake/built_in_profiles.cpp.in ${PROJECT_BINARY_DIR}/built_in_profiles.cpp @ONLY)
+list(APPEND headrace_sources ${PROJECT_BINARY_DIR}/built_in_profiles.cpp)

@@ -1,0 +1,137 @@
+#include "cli/choice_options.hpp"
+
+#include "cli/arguments.hpp"
+#include "cli/type_rules.hpp"
+#include "cli/types.hpp"
+
+#include <headrace/error.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+namespace headrace::cli {
+namespace {
+
+constexpr std::uintmax_t kLongestRuleFile = 1 << 20;
+
+std::vector<std::string_view> recipe_names() {
+  std::vector<std::string_view> names;
+  for (const RecipeInfo& recipe : all_recipes()) names.push_back(recipe.name);
+  return names;
+}
+
+void add_recipe_options(CLI::App& command, ChoiceArguments& arguments) {
+  command
+      .add_option(
+          "--recipe", arguments.recipe,
+          "Types by role and layer of a language model's GGUF, as\nllama-quantize chooses them: Q4_K_M, Q5_K_S, …")
+      ->type_name("NAME");
+  command.add_flag("--pure", arguments.pure, "With --recipe: its own type for every tensor");
+  command.add_option("--output-tensor-type", arguments.output_tensor_type, "With --recipe: the type of output.weight")
+      ->type_name("NAME");
+  command
+      .add_option("--token-embedding-type", arguments.token_embedding_type,
+                  "With --recipe: the type of token_embd.weight")
+      ->type_name("NAME");
+  command.add_flag("--leave-output-tensor", arguments.leave_output_tensor,
+                   "With --recipe: output.weight stays as it is");
+  command.add_flag("--allow-requantize", arguments.allow_requantize,
+                   "With --recipe: tensors that are quantised already may be\nquantised again");
+}
+
+std::string text_of_file(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::file_size(path, ignored) > kLongestRuleFile && !ignored)
+    throw Error(ErrorCode::invalid_argument, "this is too long for a file of rules", {.file = path});
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) throw Error(ErrorCode::io, fmt::format("can't read the rules: {}", std::strerror(errno)), {.file = path});
+  return text.str();
+}
+
+std::string profile_of(const ChoiceArguments& arguments) {
+  const std::string& list = arguments.skip_list;
+  if (!list.empty() && list != "sdcpp" && list != "none")
+    throw UsageError(fmt::format("--skip-list: expected sdcpp or none, found '{}'", list));
+  if (list != "sdcpp") return arguments.profile;
+  if (!arguments.profile.empty() && arguments.profile != list)
+    throw UsageError("--skip-list sdcpp is --for sdcpp, and there is another --for");
+  return list;
+}
+
+void set_recipe(const ChoiceArguments& arguments, ConvertOptions& options) {
+  const bool details = arguments.pure || arguments.leave_output_tensor || arguments.allow_requantize ||
+                       !arguments.output_tensor_type.empty() || !arguments.token_embedding_type.empty();
+  if (arguments.recipe.empty()) {
+    if (details)
+      throw UsageError(
+          "--pure, --output-tensor-type, --token-embedding-type, --leave-output-tensor and --allow-requantize change "
+          "what --recipe chooses; with --type, rules do the same: --rule '^output\\.weight$=q8_0'");
+    return;
+  }
+  RecipeOptions recipe;
+  const auto known = parse_recipe(arguments.recipe);
+  if (!known) {
+    const auto names = recipe_names();
+    throw UsageError(fmt::format("--recipe: unknown recipe '{}'{}; recipes: {}", arguments.recipe,
+                                 did_you_mean(arguments.recipe, names), fmt::join(names, ", ")));
+  }
+  recipe.recipe = *known;
+  recipe.pure = arguments.pure;
+  recipe.leave_output_tensor = arguments.leave_output_tensor;
+  recipe.allow_requantize = arguments.allow_requantize;
+  if (!arguments.output_tensor_type.empty())
+    recipe.output_tensor_type = parse_target_type(arguments.output_tensor_type, "--output-tensor-type");
+  if (!arguments.token_embedding_type.empty())
+    recipe.token_embedding_type = parse_target_type(arguments.token_embedding_type, "--token-embedding-type");
+  options.recipe = recipe;
+}
+
+}  // namespace
+
+void add_choice_options(CLI::App& command, ChoiceArguments& arguments) {
+  command.add_option("--type", arguments.type, "The type to convert to; this build can make\n" + available_types())
+      ->type_name("NAME");
+  command
+      .add_option("--rule,--tensor-type", arguments.rules,
+                  "What becomes of tensors whose name in the output a pattern finds:\n"
+                  "'attn=q8_0', 'embed=keep', '^ema=drop', 'ffn=fallback:q4_K,q5_0',\n"
+                  "'ffn=rmse:0.01' (the smallest type with so small an error), and by\n"
+                  "shape: 'ndim<2=f32'. The first rule that matches decides")
+      ->type_name("RULE")
+      ->allow_extra_args(false);
+  command.add_option("--rules", arguments.rule_files, "Rules from a file, one a line, after those of --rule")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+  command
+      .add_option("--tensor-type-rules", arguments.type_rules,
+                  "Types by name, comma-separated, after the other rules:\n\"REGEX=TYPE,REGEX=TYPE\"")
+      ->type_name("RULES");
+  command
+      .add_option("--for", arguments.profile,
+                  "Whom the output is for: sdcpp, comfyui, llamacpp, or a file like\nthem: what stays unquantised, "
+                  "names, shapes, metadata")
+      ->type_name("NAME|FILE");
+  command.add_option("--skip-list", arguments.skip_list, "sdcpp: the same as --for sdcpp; none: the default")
+      ->type_name("sdcpp|none");
+  add_recipe_options(command, arguments);
+}
+
+void set_choice(const ChoiceArguments& arguments, ConvertOptions& options) {
+  if (!arguments.type.empty()) options.type = parse_target_type(arguments.type, "--type");
+  for (const std::string& rule : arguments.rules) options.rules.push_back(parse_rule(rule));
+  for (const std::string& file : arguments.rule_files) {
+    for (Rule& rule : parse_rules(text_of_file(file), file)) options.rules.push_back(std::move(rule));
+  }
+  for (Rule& rule : parse_type_rules(arguments.type_rules)) options.rules.push_back(std::move(rule));
+  options.profile = profile_of(arguments);
+  set_recipe(arguments, options);
+}
+
+}  // namespace headrace::cli

@@ -1,0 +1,25 @@
+// Options that say which tensors come into an output, and under which names.
+#pragma once
+
+#include <headrace/plan.hpp>
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+namespace headrace::cli {
+
+/// As they were typed.
+struct ShapingArguments {
+  std::vector<std::string> select, drop, strip_prefixes, renames, concats, splits, metadata;
+  std::string prefix, prefer, prune_layers;
+};
+
+/// Adds --select, --drop, --strip-prefix, --rename, --prefix, --split, --concat, --prefer, --prune-layers and
+/// --override-kv. `arguments` must outlive the command.
+void add_shaping_options(CLI::App& command, ShapingArguments& arguments);
+
+/// Sets the options' shaping and metadata. Throws UsageError, Error(invalid_argument).
+void set_shaping(const ShapingArguments& arguments, ConvertOptions& options);
+
+}  // namespace headrace::cli

@@ -1,0 +1,21 @@
+// The ladder of an rmse: rule: types to try, the smallest first.
+#pragma once
+
+#include <headrace/checkpoint.hpp>
+#include <headrace/rules.hpp>
+#include <headrace/tensor.hpp>
+
+#include <vector>
+
+namespace headrace::plan {
+
+struct Ladder {
+  DType ceiling;  // where none of `types` is good enough: what it is now, or F16 if the format can't hold that
+  std::vector<DType> types;  // by size, the smallest first
+};
+
+/// Those of the action's types that can be made of the tensor, that the format holds, and that are smaller than the
+/// ceiling.
+Ladder ladder_of(const TensorInfo& tensor, const Action& action, Format to);
+
+}  // namespace headrace::plan
