@@ -184,10 +184,14 @@ std::vector<std::string> profile_names() {
   return names;
 }
 
+Profile parse_profile(std::string file, std::string_view text, std::uint64_t memory) {
+  return read_profile(format::JsonDocument(std::move(file), text, memory));
+}
+
 Profile load_profile(const std::string& name_or_path, std::uint64_t memory) {
   for (const BuiltInProfile& profile : built_in_profiles()) {
     if (profile.name != name_or_path) continue;
-    return read_profile(format::JsonDocument(fmt::format("profile {}", profile.name), profile.text, memory));
+    return parse_profile(fmt::format("profile {}", profile.name), profile.text, memory);
   }
   std::error_code ignored;
   if (!std::filesystem::exists(name_or_path, ignored)) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace headrace::plan {
@@ -49,6 +50,9 @@ struct Profile {
 
 /// "comfyui", … of the profiles that the library carries.
 std::vector<std::string> profile_names();
+
+/// Reads a profile's text; `file`: as errors call it. Throws Error: format (naming the field), budget.
+Profile parse_profile(std::string file, std::string_view text, std::uint64_t memory);
 
 /// By name, or else by the path of a file. Throws Error: invalid_argument (neither), format (naming the field), io,
 /// budget (it takes more than `memory` bytes).
