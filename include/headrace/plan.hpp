@@ -52,7 +52,7 @@ struct MetadataOverride {
 MetadataOverride parse_metadata_override(std::string_view text);
 
 struct ConvertOptions {
-  std::optional<Format> to = {};   ///< output format; else the profile's, or by the output's suffix
+  std::optional<Format> to = {};   ///< output format; else by the output's suffix
   std::optional<DType> type = {};  ///< type of every tensor that can take it; else each keeps its own
   /// Types by role and layer, as llama-quantize chooses them; not together with `type`. The inputs' metadata must be a
   /// language model's.

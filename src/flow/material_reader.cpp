@@ -23,8 +23,7 @@ std::vector<plan::TensorRef> scales_of(const plan::Material& material) {
   }
   std::ranges::sort(scales, {},
                     [&](plan::TensorRef ref) { return std::tuple(ref.source, material.at(ref).offset, ref.tensor); });
-  const auto rest = std::ranges::unique(scales);
-  scales.erase(rest.begin(), rest.end());
+  scales.erase(std::unique(scales.begin(), scales.end()), scales.end());
   return scales;
 }
 

@@ -2,6 +2,7 @@
 
 #include "codec/codec.hpp"
 #include "format/printable.hpp"
+#include "plan/recipe.hpp"
 #include "plan/tally.hpp"
 
 #include <headrace/error.hpp>
@@ -82,11 +83,11 @@ bool is_known(const Draft& draft, std::string_view name) {
 }
 
 // Entries whose tensor isn't there: of another model, or of a part that isn't converted.
-Tally entries_without_tensor(const Draft& draft) {
+Tally entries_without_tensor(const Draft& draft, const std::set<std::string_view>& used) {
   Tally unknown;
   for (const auto& file : draft.imatrix->files()) {
     for (const TensorInfo& entry : file.entries()) {
-      if (!is_known(draft, entry.name)) unknown.add(entry.name);
+      if (!used.contains(entry.name) && !is_known(draft, entry.name)) unknown.add(entry.name);
     }
   }
   return unknown;
@@ -104,9 +105,10 @@ void weigh_by_files(Draft& draft) {
       if (!used.insert(*entry).second) shared.add(tensor.name);
     } else {
       missing.add(tensor.name);
+      if (draft.options.recipe) require_allowed(*draft.options.recipe, draft.source_of(i), tensor.dtype, false);
     }
   }
-  const Tally unknown = entries_without_tensor(draft);
+  const Tally unknown = entries_without_tensor(draft, used);
   if (used.empty() && missing.count > 0) {
     throw Error(ErrorCode::format, "the importance matrix has an entry for none of the tensors to be quantised",
                 {.file = draft.imatrix->files().front().file().name(),
