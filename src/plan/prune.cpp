@@ -34,8 +34,7 @@ std::optional<LayerNumber> first_layer(std::string_view name) {
 
 LayerPruning::LayerPruning(std::vector<std::uint32_t> layers, std::uint32_t block_count) : layers_(std::move(layers)) {
   std::ranges::sort(layers_);
-  const auto repeated = std::ranges::unique(layers_);
-  layers_.erase(repeated.begin(), repeated.end());
+  layers_.erase(std::unique(layers_.begin(), layers_.end()), layers_.end());
   if (!layers_.empty() && layers_.back() >= block_count) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("layer {} can't be left out: the model has {}", layers_.back(), block_count),

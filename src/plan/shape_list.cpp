@@ -209,7 +209,7 @@ void put_prefix(Draft& draft) {
 
 // One more than the highest layer's number; 0 where no name has one.
 std::uint32_t block_count(const Draft& draft) {
-  static const RE2 kLayer("(?:^|\\.)blk\\.(\\d{1,6})\\.");
+  static const RE2 kLayer("blk\\.(\\d{1,6})\\.");
   std::uint32_t count = 0, layer = 0;
   for (const TensorInfo& tensor : draft.tensors) {
     if (RE2::PartialMatch(re2::StringPiece(tensor.name.data(), tensor.name.size()), kLayer, &layer))
