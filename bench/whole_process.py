@@ -42,6 +42,11 @@ def main() -> None:
         pairs("F16 -> Q4_0", [*convert, "--type", "q4_0"], loop, out, loop_out, arguments.pairs)
         pairs("F16 -> Q4_K", [*convert, "--type", "q4_K"], loop, out, loop_out, arguments.pairs)
         pairs("F16 -> Q4_K, weights of 1", [*convert, "--type", "q4_K", "--imatrix", "ones"], loop, out, loop_out, arguments.pairs)
+        # What measuring costs: the same conversion with and without.
+        measured = [*convert, "--type", "q4_K", "--measure"]
+        plain_out = folder / "plain.gguf"
+        plain = [*convert[:4], str(plain_out), *convert[5:], "--type", "q4_K"]
+        pairs("F16 -> Q4_K, --measure", measured, plain, out, plain_out, arguments.pairs, "without")
         tiny = [arguments.headrace, "convert", str(small), "-o", str(out), "--threads", "2", "--quiet"]
         alone("16,000 tensors of 4 KiB", tiny, out, arguments.pairs)
         big.unlink()

@@ -1,5 +1,6 @@
 #include "plan/shape_list.hpp"
 
+#include "format/allowance.hpp"
 #include "format/name_index.hpp"
 #include "format/printable.hpp"
 #include "plan/patterns.hpp"
@@ -63,9 +64,19 @@ class PatternList {
   std::vector<bool> matched_;
 };
 
+constexpr std::size_t kLongestName = std::size_t{64} << 10;  // bytes; replacements that double could go on for ever
+
 void rename(Draft& draft, std::size_t i, std::string_view name) {
   if (draft.tensors[i].name == name) return;
+  if (name.size() > kLongestName) {
+    throw Error(ErrorCode::invalid_argument, "the new name is too long",
+                {.tensor = format::printable(draft.tensors[i].name),
+                 .expected = fmt::format("at most {} bytes", kLongestName),
+                 .found = fmt::to_string(name.size())});
+  }
   draft.tensors[i].name = draft.texts.copy(name);
+  format::Allowance(draft.output.string(), draft.options.memory)
+      .require(memory_of(draft.sources) + draft.texts.memory() + draft.tensors.size() * sizeof(TensorInfo));
   draft.renamed = true;
 }
 
@@ -191,6 +202,7 @@ void rename_all(Draft& draft) {
     name = draft.tensors[i].name;
     for (std::size_t k = 0; k < renames.size(); ++k) {
       if (RE2::GlobalReplace(&name, list[k], renames[k].replacement) > 0) used[k] = true;
+      if (name.size() > kLongestName) break;  // rename() refuses it
     }
     rename(draft, i, name);
   }
