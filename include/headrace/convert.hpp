@@ -24,11 +24,9 @@ namespace headrace {
 /// Reads the inputs' headers and decides everything; reads no tensor and writes nothing. Several inputs make one file;
 /// its tensors come in the order of the inputs.
 /// Throws Error: io, format, budget, cancelled as Checkpoint::open does; invalid_argument when there is no input, when
-/// neither `options.to` nor the output's suffix gives a format, for options that contradict each other, and for a rule
-/// or
-/// another pattern that is bad or matches nothing;
-/// conflict when two tensors would have one name; unsupported when a tensor can't be held or made in the output's
-/// format.
+/// neither `options.to` nor the output's suffix gives a format, for options that contradict each other, for a rule or
+/// another pattern that is bad or matches nothing, and when no tensor would be left; conflict when two tensors would
+/// have one name; unsupported when a tensor can't be held or made in the output's format.
 Plan plan_conversion(std::span<const Input> inputs, const std::filesystem::path& output,
                      const ConvertOptions& options = {});
 /// The same for a single input, its names as they are.
@@ -36,7 +34,8 @@ Plan plan_conversion(const std::string& input, const std::filesystem::path& outp
 
 /// How far a tensor is from what it was made of: w the source's numbers, v the output's.
 struct TensorError {
-  std::size_t tensor = 0;    ///< index in the plan
+  std::string name = {};     ///< of the tensor in the output
+  std::size_t tensor = 0;    ///< index in the plan that was carried out: see measure()
   double relative_rmse = 0;  ///< √(Σ(w − v)² / Σw²)
   double max_error = 0;      ///< largest |w − v|
   double cosine = 1;         ///< Σwv / √(Σw² Σv²)

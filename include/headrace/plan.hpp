@@ -113,6 +113,7 @@ struct PlannedTensor {
   Reason why = Reason::kept;
   std::optional<DType> asked = {};           ///< for this tensor, by a rule or for all
   std::string_view rule = {};                ///< the rule that decided, as text; empty when none did
+  bool by_profile = false;                   ///< that rule is the profile's
   Importance importance = Importance::none;  ///< none where it makes no difference, and where the files have no entry
   std::uint64_t source_bytes = 0;
   std::uint64_t bytes = 0;
@@ -122,7 +123,8 @@ struct PlannedTensor {
 
 /// A tensor of an input that the output won't have.
 struct DroppedTensor {
-  std::string_view name;  ///< in the output, had it come there; else as its input lists it
+  std::string_view name;         ///< that it had when it was left out
+  std::string_view source_name;  ///< as its input lists it, without the prefix
   std::size_t input = 0;
   std::string why;  ///< "rule '^ema=drop'", "--drop 'ema'", …
 };
@@ -149,6 +151,8 @@ class Plan {
   const ConvertOptions& options() const noexcept;
 
   std::size_t size() const noexcept;
+  /// True when tensor `i` is made of the input's tensor of that name, or of several among which it is.
+  bool is_made_of(std::size_t i, std::string_view source_name) const noexcept;
   PlannedTensor operator[](std::size_t i) const noexcept;  ///< `i` below size(); in the order of the output's header
 
   /// What the output's metadata will be.

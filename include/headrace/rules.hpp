@@ -14,6 +14,7 @@
 
 #include <headrace/dtype.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -27,6 +28,7 @@ struct Condition {
     ndim,      ///< number of dimensions; 0 for a scalar
     elements,  ///< product of the dimensions
     row,       ///< elements of a row: the innermost dimension
+    rows,      ///< how many of them
   };
   enum class Is : std::uint8_t { below, at_most, above, at_least, equal, unequal };
 
@@ -58,6 +60,8 @@ struct Rule {
   std::string pattern = {};                ///< RE2's syntax, searched for in the name in the output; empty: every name
   std::vector<Condition> conditions = {};  ///< all of them must hold
   Action action = {};
+  std::string file = {};  ///< that it was read from, and the line there; for errors
+  std::size_t line = 0;
 };
 
 /// The types that rmse: tries on rows of `row` elements where none are named, from the smallest up: Q2_K … Q6_K, or

@@ -3,6 +3,8 @@
 
 #include <headrace/plan.hpp>
 
+#include <algorithm>
+
 namespace headrace {
 
 std::span<const Input> Plan::inputs() const noexcept { return impl_->inputs; }
@@ -31,6 +33,13 @@ bool Plan::is_input(const std::filesystem::path& file) const {
   return id && impl_->is_input(*id);
 }
 
+bool Plan::is_made_of(std::size_t i, std::string_view source_name) const noexcept {
+  const plan::Derived* derived = impl_->derived_of(i);
+  if (!derived) return impl_->source_of(i).name == source_name;
+  return std::ranges::any_of(derived->ranges,
+                             [&](const plan::Range& range) { return impl_->at(range.from).name == source_name; });
+}
+
 PlannedTensor Plan::operator[](std::size_t i) const noexcept {
   const TensorInfo& made_of = impl_->source_of(i);
   const TensorInfo& from = impl_->at(impl_->first_of(i));
@@ -57,6 +66,7 @@ PlannedTensor Plan::operator[](std::size_t i) const noexcept {
   if (const Rule* rule = impl_->rule_of(i)) {
     if (rule->action.kind == Action::Kind::type) tensor.asked = rule->action.types.front();
     tensor.rule = impl_->rule_text_of(i);
+    tensor.by_profile = origin.by_profile;
   }
   tensor.source_bytes = impl_->bytes_in_inputs(i);
   tensor.bytes = to.bytes;

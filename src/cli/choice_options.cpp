@@ -9,15 +9,15 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 namespace headrace::cli {
 namespace {
 
-constexpr std::uintmax_t kLongestRuleFile = 1 << 20;
+constexpr std::size_t kLongestRuleFile = std::size_t{1} << 20;  // bytes
 
 std::vector<std::string_view> recipe_names() {
   std::vector<std::string_view> names;
@@ -29,7 +29,7 @@ void add_recipe_options(CLI::App& command, ChoiceArguments& arguments) {
   command
       .add_option(
           "--recipe", arguments.recipe,
-          "Types by role and layer of a language model's GGUF, as\nllama-quantize chooses them: Q4_K_M, Q5_K_S, …")
+          "Types by role and layer of a language model's GGUF, as\nllama-quantize chooses them: Q4_K_M, Q5_K_S, ...")
       ->type_name("NAME");
   command.add_flag("--pure", arguments.pure, "With --recipe: its own type for every tensor");
   command.add_option("--output-tensor-type", arguments.output_tensor_type, "With --recipe: the type of output.weight")
@@ -45,14 +45,17 @@ void add_recipe_options(CLI::App& command, ChoiceArguments& arguments) {
 }
 
 std::string text_of_file(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::file_size(path, ignored) > kLongestRuleFile && !ignored)
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  std::string text(kLongestRuleFile + 1, '\0');
+  if (file) text.resize(std::fread(text.data(), 1, text.size(), file));
+  const bool failed = !file || std::ferror(file) != 0;
+  const int reason = errno;
+  if (file) std::fclose(file);
+  if (failed)
+    throw Error(ErrorCode::io, fmt::format("can't read the rules: {}", std::strerror(reason)), {.file = path});
+  if (text.size() > kLongestRuleFile)
     throw Error(ErrorCode::invalid_argument, "this is too long for a file of rules", {.file = path});
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) throw Error(ErrorCode::io, fmt::format("can't read the rules: {}", std::strerror(errno)), {.file = path});
-  return text.str();
+  return text;
 }
 
 std::string profile_of(const ChoiceArguments& arguments) {
@@ -65,9 +68,16 @@ std::string profile_of(const ChoiceArguments& arguments) {
   return list;
 }
 
+// llama-quantize's word for no recipe at all.
+bool is_copy(std::string_view text) {
+  constexpr std::string_view kCopy = "copy";
+  return std::ranges::equal(text, kCopy, [](char a, char b) { return (a | 0x20) == b; });
+}
+
 void set_recipe(const ChoiceArguments& arguments, ConvertOptions& options) {
   const bool details = arguments.pure || arguments.leave_output_tensor || arguments.allow_requantize ||
                        !arguments.output_tensor_type.empty() || !arguments.token_embedding_type.empty();
+  if (is_copy(arguments.recipe)) return;
   if (arguments.recipe.empty()) {
     if (details)
       throw UsageError(
@@ -124,7 +134,7 @@ void add_choice_options(CLI::App& command, ChoiceArguments& arguments) {
 }
 
 void set_choice(const ChoiceArguments& arguments, ConvertOptions& options) {
-  if (!arguments.type.empty()) options.type = parse_target_type(arguments.type, "--type");
+  if (!arguments.type.empty() && !is_copy(arguments.type)) options.type = parse_target_type(arguments.type, "--type");
   for (const std::string& rule : arguments.rules) options.rules.push_back(parse_rule(rule));
   for (const std::string& file : arguments.rule_files) {
     for (Rule& rule : parse_rules(text_of_file(file), file)) options.rules.push_back(std::move(rule));

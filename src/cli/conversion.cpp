@@ -14,11 +14,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <numeric>
+#include <optional>
+#include <vector>
 
 #include <headrace/error.hpp>
 
@@ -72,8 +76,9 @@ void print_errors(Output& out, const Plan& plan, const ConvertReport& report) {
     row[4] = fmt::format("{:.4g}", error.max_error);
     row[5] = fmt::format("{:.6f}", error.cosine);
   });
-  if (report.errors.size() < plan.size())
-    out.print("\n{} tensors keep their type\n", grouped(plan.size() - report.errors.size()));
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < plan.size(); ++i) kept += plan[i].from == plan[i].to ? 1 : 0;
+  if (kept > 0) out.print("\n{} tensor{} their type\n", grouped(kept), kept == 1 ? " keeps" : "s keep");
 }
 
 void describe_errors(JsonDocument& document, const Plan& plan, const ConvertReport& report) {
@@ -105,22 +110,62 @@ void print_report(Output& out, const Plan& plan, const ConvertReport& report) {
   document.end();
 }
 
-// Beside the output, and as whole or absent as far as a small file needs to be.
-void write_report(const std::string& path, const Plan& plan, const ConvertReport& report) {
-  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0)
-    throw Error(ErrorCode::io, fmt::format("can't write the report: {}", std::strerror(errno)), {.file = path});
-  try {
-    Output out(file);
-    print_report(out, plan, report);
-    out.flush();
-  } catch (...) {
-    ::close(file);
-    throw;
-  }
-  if (::close(file) != 0)
-    throw Error(ErrorCode::io, fmt::format("can't write the report: {}", std::strerror(errno)), {.file = path});
+// Throws for a report that would take the place of something that is read or written.
+void require_own_place(const std::string& report, const Plan& plan, const ConversionArguments& arguments) {
+  std::vector<std::filesystem::path> others = arguments.also_read;
+  others.insert(others.end(), plan.options().imatrix_files.begin(), plan.options().imatrix_files.end());
+  if (!plan.options().profile.empty()) others.emplace_back(plan.options().profile);
+  others.push_back(plan.output());
+  others.push_back(plan.output_index());
+  for (std::size_t i = 0; i < plan.output_files(); ++i) others.push_back(plan.output_file(i));
+  std::error_code ignored;
+  const auto where = std::filesystem::weakly_canonical(report, ignored);
+  const bool taken = std::ranges::any_of(others, [&](const std::filesystem::path& other) {
+    return !other.empty() && (std::filesystem::equivalent(report, other, ignored) ||
+                              std::filesystem::weakly_canonical(other, ignored) == where);
+  });
+  if (!taken && !plan.is_input(report)) return;
+  throw Error(ErrorCode::conflict, "the report would replace what is read or made here",
+              {.file = report, .hint = "choose another --report"});
 }
+
+// The report's file, opened before any work so that a bad place is found in time.
+class ReportFile {
+ public:
+  explicit ReportFile(const std::string& path) : path_(path), temporary_(path + ".tmp") {
+    if (std::filesystem::is_directory(path_)) fail(EISDIR);
+    // A device or a pipe is written to as it is; a file is replaced whole.
+    const bool replace = !std::filesystem::exists(path_) || std::filesystem::is_regular_file(path_);
+    if (!replace) temporary_ = path_;
+    file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (file_ < 0) fail(errno);
+  }
+  ~ReportFile() {
+    if (file_ >= 0) ::close(file_);
+    if (temporary_ != path_) ::unlink(temporary_.c_str());
+  }
+  ReportFile(const ReportFile&) = delete;
+  ReportFile& operator=(const ReportFile&) = delete;
+
+  void write(const Plan& plan, const ConvertReport& report) {
+    try {
+      Output out(file_, "the report");
+      print_report(out, plan, report);
+      out.flush();
+    } catch (const Error& error) {
+      throw Error(error.code(), error.problem(), {.file = path_});
+    }
+    if (temporary_ != path_ && ::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
+  }
+
+ private:
+  [[noreturn]] void fail(int reason) const {
+    throw Error(ErrorCode::io, fmt::format("can't write the report: {}", std::strerror(reason)), {.file = path_});
+  }
+
+  std::string path_, temporary_;
+  int file_ = -1;
+};
 
 }  // namespace
 
@@ -136,12 +181,12 @@ void add_conversion_options(CLI::App& command, ConversionArguments& arguments) {
       ->type_name("SIZE");
   command.add_flag("--force", arguments.force, "Replace an existing output; a set of several files never is");
   command.add_flag("--dry-run", arguments.dry_run, "Print what would be done, tensor by tensor; write nothing");
+  command.add_option("--explain", arguments.explain, "Print what becomes of one tensor and why; write nothing")
+      ->type_name("NAME");
   add_job_options(command, arguments.job, "Print the report, the plan or the error as JSON on stdout");
 }
 
 void add_look_options(CLI::App& command, ConversionArguments& arguments) {
-  command.add_option("--explain", arguments.explain, "Print what becomes of one tensor and why; write nothing")
-      ->type_name("NAME");
   command.add_flag(
       "--measure", arguments.measure,
       "Measure what conversion costs: relative RMSE, largest error and\ncosine of every tensor that changes");
@@ -174,8 +219,8 @@ ConvertOptions options_of(const ConversionArguments& arguments) {
 int run_conversion(const std::vector<Input>& inputs, const ConversionArguments& arguments,
                    const ConvertOptions& options, const char* doing, Context& context) {
   Plan plan = plan_conversion(inputs, arguments.output, options);
-  if (!arguments.explain.empty()) {
-    print_explanation(context.out, plan, arguments.explain, arguments.job.json);
+  if (arguments.explain) {
+    print_explanation(context.out, plan, *arguments.explain, arguments.job.json);
     return kOk;
   }
   if (arguments.dry_run) {
@@ -187,6 +232,11 @@ int run_conversion(const std::vector<Input>& inputs, const ConversionArguments& 
     return kOk;
   }
 
+  std::optional<ReportFile> report_file;
+  if (!arguments.report.empty()) {
+    require_own_place(arguments.report, plan, arguments);
+    report_file.emplace(arguments.report);
+  }
   if (plan.unmeasured() > 0) {
     ProgressBar bar("measuring", arguments.job.quiet);
     const Signals::Job job(context.signals);
@@ -201,7 +251,7 @@ int run_conversion(const std::vector<Input>& inputs, const ConversionArguments& 
   }();
   bar.clear();
   if (!arguments.job.quiet) write_stderr(summary(plan, report));
-  if (!arguments.report.empty()) write_report(arguments.report, plan, report);
+  if (report_file) report_file->write(plan, report);
   if (arguments.job.json) {
     print_report(context.out, plan, report);
   } else if (arguments.measure) {

@@ -6,6 +6,8 @@
 #include "cli/arguments.hpp"
 #include "cli/commands.hpp"
 
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,16 +21,17 @@ struct ConversionArguments {
   std::string shard_size;
   bool force = false;
   bool dry_run = false;
-  std::string explain;  // a tensor's name
+  std::optional<std::string> explain;  // a tensor's name
   bool measure = false;
-  std::string report;  // a file
+  std::string report;                                 // a file
+  std::vector<std::filesystem::path> also_read = {};  // files that the options were read from
   JobArguments job;
 };
 
-/// Adds -o/--output, --to, --shard-size, --force, --dry-run and the job's options.
+/// Adds -o/--output, --to, --shard-size, --force, --dry-run, --explain and the job's options.
 void add_conversion_options(CLI::App& command, ConversionArguments& arguments);
 
-/// Adds --explain, --measure and --report.
+/// Adds --measure and --report.
 void add_look_options(CLI::App& command, ConversionArguments& arguments);
 
 /// The part of the options that these arguments say. Throws UsageError.

@@ -41,7 +41,9 @@ int run(const Arguments& arguments, Context& context) {
   if (!arguments.architecture.empty()) options.architecture = arguments.architecture;
   options.nonfinite = parse_nonfinite(arguments.nonfinite);
   options.source = arguments.source;
-  return run_conversion(inputs, arguments.conversion, options, "converting", context);
+  ConversionArguments conversion = arguments.conversion;
+  conversion.also_read.assign(arguments.choice.rule_files.begin(), arguments.choice.rule_files.end());
+  return run_conversion(inputs, conversion, options, "converting", context);
 }
 
 constexpr const char* kExamples = R"(Examples:

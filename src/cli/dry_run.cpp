@@ -132,6 +132,7 @@ void print_plan(Output& out, const Plan& plan) {
   }
   for (const fs::path& file : plan.options().imatrix_files) out.print("imatrix  {}\n", safe(file.string()));
   out.print("source   {} ({} bytes) of tensors\n", format_bytes(plan.source_bytes()), grouped(plan.source_bytes()));
+  if (plan.unmeasured() > 0) out.print("until the data is looked at, no more than:\n");
   out.print("output   {} ({} bytes), {}, header {}\n", format_bytes(plan.output_bytes()), grouped(plan.output_bytes()),
             name(plan.to()), format_bytes(plan.header_bytes()));
   if (plan.output_files() > 1) {
@@ -165,6 +166,10 @@ void describe(JsonDocument& document, const Plan& plan) {
   document.member("source_bytes", plan.source_bytes());
   document.member("header_bytes", plan.header_bytes());
   document.member("output_bytes", plan.output_bytes());
+  document.member("needs_data", plan.unmeasured());
+  document.begin_list("dropped");
+  for (const DroppedTensor& tensor : plan.dropped()) document.element(json_of(tensor));
+  document.end_list();
   document.begin_list("types");
   for (const TypeTotal& total : totals_by_type(plan)) {
     document.element({{"dtype", name(total.dtype)}, {"tensors", total.tensors}, {"bytes", total.bytes}});
@@ -193,7 +198,7 @@ Json json_of(const PlannedTensor& tensor) {
 }
 
 Json json_of(const DroppedTensor& tensor) {
-  return {{"name", tensor.name}, {"input", tensor.input}, {"why", tensor.why}};
+  return {{"name", tensor.name}, {"input", tensor.input}, {"source_name", tensor.source_name}, {"why", tensor.why}};
 }
 
 void print_plan_json(Output& out, const Plan& plan) {
@@ -205,9 +210,6 @@ void print_plan_json(Output& out, const Plan& plan) {
     const PlannedTensor tensor = plan[i];
     document.element(json_of(tensor));
   }
-  document.end_list();
-  document.begin_list("dropped");
-  for (const DroppedTensor& tensor : plan.dropped()) document.element(json_of(tensor));
   document.end_list();
   document.end();
 }

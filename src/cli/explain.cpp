@@ -25,7 +25,7 @@ void print_tensor(Output& out, const Plan& plan, const PlannedTensor& tensor) {
 
 void print_dropped(Output& out, const Plan& plan, const DroppedTensor& tensor) {
   out.print("tensor   {}\n", safe(tensor.name));
-  out.print("from     {}\n", safe(plan.inputs()[tensor.input].location));
+  out.print("from     {} in {}\n", safe(tensor.source_name), safe(plan.inputs()[tensor.input].location));
   out.print("why      left out: {}\n", safe(tensor.why));
 }
 
@@ -36,10 +36,10 @@ void print_explanation(Output& out, const Plan& plan, const std::string& name, b
   std::vector<DroppedTensor> dropped;
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const PlannedTensor tensor = plan[i];
-    if (tensor.name == name || tensor.source_name == name) kept.push_back(tensor);
+    if (tensor.name == name || plan.is_made_of(i, name)) kept.push_back(tensor);
   }
   for (const DroppedTensor& tensor : plan.dropped()) {
-    if (tensor.name == name) dropped.push_back(tensor);
+    if (tensor.name == name || tensor.source_name == name) dropped.push_back(tensor);
   }
   if (kept.empty() && dropped.empty()) {
     throw UsageError(fmt::format(

@@ -28,7 +28,7 @@ int run(const Arguments& arguments, Context& context) {
 constexpr const char* kExamples = R"(Examples:
   headrace extract all-in-one.safetensors --component vae -o vae.safetensors
   headrace extract sd_xl_base_1.0.safetensors --component clip_g -o clip_g.safetensors
-  headrace extract pipeline-folder --component transformer -o transformer.safetensors
+  headrace extract pipeline-folder --component diffusion_model -o transformer.safetensors
 
 vae, diffusion_model, clip_l, clip_g, t5xxl and text_encoder are found under the prefixes that
 stable-diffusion.cpp, the original checkpoints and diffusers give them; any other word is a

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstddef>
+#include <filesystem>
 
 namespace headrace::cli {
 namespace {
@@ -53,7 +54,13 @@ void add_input_options(CLI::App& command, InputArguments& arguments) {
 
 std::vector<Input> inputs_of(const InputArguments& arguments) {
   std::vector<Input> inputs;
-  for (const std::string& model : arguments.models) inputs.push_back({model});
+  for (const std::string& model : arguments.models) {
+    std::error_code ignored;
+    if (parse_recipe(model) && !std::filesystem::exists(model, ignored))
+      throw UsageError(fmt::format("'{}' is no input; a recipe is chosen with --recipe {}, and the output named with -o FILE",
+                                   model, name(*parse_recipe(model))));
+    inputs.push_back({model});
+  }
   for (std::size_t i = 0; i < kComponents.size(); ++i) {
     if (!arguments.named[i].empty()) inputs.push_back({arguments.named[i], kComponents[i].prefix});
   }

@@ -48,6 +48,7 @@ void add_old_spellings(CLI::App& command) {
               throw UsageError(fmt::format("{} is called something else here: {}", old.name, old.now));
             })
         ->expected(0, 1)
+        ->allow_extra_args(false)
         ->trigger_on_parse()
         ->group("");
   }

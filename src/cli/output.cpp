@@ -28,7 +28,7 @@ void Output::flush() {
     } else if (errno != EINTR) {
       const int reason = errno;
       buffer_.clear();  // a later flush must not try the same bytes again
-      throw Error(ErrorCode::io, fmt::format("can't write to standard output: {}", std::strerror(reason)));
+      throw Error(ErrorCode::io, fmt::format("can't write {}: {}", name_, std::strerror(reason)));
     }
   }
   buffer_.clear();

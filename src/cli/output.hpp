@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <iterator>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -17,7 +18,9 @@ namespace headrace::cli {
 /// Thread-safety: one thread.
 class Output {
  public:
-  explicit Output(int descriptor) : descriptor_(descriptor) {}
+  /// `name`: as errors call it.
+  explicit Output(int descriptor, std::string name = "to standard output")
+      : descriptor_(descriptor), name_(std::move(name)) {}
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
 
@@ -44,6 +47,7 @@ class Output {
 
   fmt::memory_buffer buffer_;
   int descriptor_;
+  std::string name_;
   bool closed_ = false;
 };
 

@@ -13,7 +13,7 @@ namespace {
 std::vector<std::uint32_t> layers_in(std::string_view text) {
   std::vector<std::uint32_t> layers;
   const std::string_view whole = text;
-  while (!text.empty()) {
+  do {
     const std::size_t comma = std::min(text.find(','), text.size());
     std::uint32_t layer = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + comma, layer);
@@ -21,7 +21,7 @@ std::vector<std::uint32_t> layers_in(std::string_view text) {
       throw UsageError(fmt::format("--prune-layers: expected numbers such as 3,5,7, found '{}'", whole));
     layers.push_back(layer);
     text.remove_prefix(std::min(comma + 1, text.size()));
-  }
+  } while (!text.empty());
   return layers;
 }
 
@@ -50,14 +50,14 @@ void add_shaping_options(CLI::App& command, ShapingArguments& arguments) {
   add_list(
       command, "--split", arguments.splits,
       "Cut a tensor along its first dimension: 'qkv=q,k,v' or\n'qkv=q:3072,kv:6144'; {} in names is any layer's number",
-      "NAME=A,B,…");
+      "NAME=A,B,...");
   add_list(command, "--concat", arguments.concats,
-           "Join tensors along their first dimension:\n'blk.{}.qkv.weight=blk.{}.q.weight,blk.{}.k.weight,…'",
-           "NAME=A,B,…");
+           "Join tensors along their first dimension:\n'blk.{}.qkv.weight=blk.{}.q.weight,blk.{}.k.weight,...'",
+           "NAME=A,B,...");
   command.add_option("--prefer", arguments.prefer, "Of two tensors with one name, that of the first or last input")
       ->type_name("first|last");
   command.add_option("--prune-layers", arguments.prune_layers, "Leave out these blk.N; the layers after them move up")
-      ->type_name("N,N,…");
+      ->type_name("N,N,...");
   add_list(command, "--override-kv", arguments.metadata, "Set metadata: KEY=int:3, =float:0.5, =bool:true, =str:text",
            "KEY=TYPE:VALUE");
 }
@@ -72,7 +72,7 @@ void set_shaping(const ShapingArguments& arguments, ConvertOptions& options) {
   for (const std::string& text : arguments.splits) shaping.splits.push_back(parse_split(text));
   for (const std::string& text : arguments.concats) shaping.concats.push_back(parse_concat(text));
   shaping.prefer = prefer_in(arguments.prefer);
-  shaping.prune_layers = layers_in(arguments.prune_layers);
+  if (arguments.prune_layers) shaping.prune_layers = layers_in(*arguments.prune_layers);
   for (const std::string& text : arguments.metadata) options.metadata.push_back(parse_metadata_override(text));
 }
 

@@ -4,6 +4,7 @@
 #include <headrace/plan.hpp>
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace headrace::cli {
 /// As they were typed.
 struct ShapingArguments {
   std::vector<std::string> select, drop, strip_prefixes, renames, concats, splits, metadata;
-  std::string prefix, prefer, prune_layers;
+  std::string prefix, prefer;
+  std::optional<std::string> prune_layers;
 };
 
 /// Adds --select, --drop, --strip-prefix, --rename, --prefix, --split, --concat, --prefer, --prune-layers and

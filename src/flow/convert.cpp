@@ -4,12 +4,15 @@
 #include "flow/piece_worker.hpp"
 #include "flow/pieces.hpp"
 
+#include "io/system_error.hpp"
+
 #include <headrace/error.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <optional>
 
@@ -24,9 +27,9 @@ class Meter {
   void add(const Piece& piece) {
     std::uint64_t bytes = 0;
     if (piece.tensors.size() > 1) {
-      for (const std::uint32_t tensor : piece.tensors) bytes += plan_.source_of(tensor).bytes;
+      for (const std::uint32_t tensor : piece.tensors) bytes += plan_.bytes_in_inputs(tensor);
     } else {
-      bytes = *bytes_of(plan_.source_of(piece.tensors.front()).dtype, piece.elements);
+      bytes = plan_.bytes_in_inputs(piece.tensors.front(), piece.elements);
     }
     bytes_.fetch_add(bytes, std::memory_order_relaxed);
     if (piece.last) tensors_.fetch_add(piece.tensors.size(), std::memory_order_relaxed);
@@ -49,6 +52,12 @@ class Meter {
 [[noreturn]] void refuse_output(const std::filesystem::path& output, const char* what) {
   throw Error(ErrorCode::conflict, fmt::format("the output is {}, perhaps through a link", what),
               {.file = output.string(), .hint = "choose another output"});
+}
+
+void require_free(const Plan::Impl& plan, const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (!plan.options.force && std::filesystem::exists(path, ignored))
+    throw io::system_error(EEXIST, "create the output", path.string());
 }
 
 void refuse_input_as_output(const Plan::Impl& plan) {
@@ -85,13 +94,22 @@ unsigned reads_at_once(const Plan::Impl& plan) {
 
 }  // namespace
 
+unsigned worker_count(const Plan::Impl& plan) {
+  // While some convert and write, others keep the connections busy.
+  return base::worker_count(plan.options.threads) + reads_at_once(plan);
+}
+
+void require_output(const Plan::Impl& plan) {
+  refuse_input_as_output(plan);
+  if (plan.outputs.parts.size() == 1) require_free(plan, plan.outputs.parts.front().path);
+}
+
 ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, const CancelToken& cancel) {
   const auto start = std::chrono::steady_clock::now();
   cancel.throw_if_cancelled();
   refuse_input_as_output(plan);
   const unsigned at_once = reads_at_once(plan);
-  // While some convert and write, others keep the connections busy.
-  const unsigned threads = base::worker_count(plan.options.threads) + at_once;
+  const unsigned threads = worker_count(plan);
   base::Gate gate(plan.options.memory);
   for (const plan::Source& source : plan.sources) gate.charge(source->memory(), "the index of " + source->location);
   gate.charge(plan.memory(), "the plan for " + plan.output.string());

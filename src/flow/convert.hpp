@@ -9,6 +9,13 @@
 
 namespace headrace::flow {
 
+/// How many threads a plan is worked on with.
+unsigned worker_count(const Plan::Impl& plan);
+
+/// Throws Error(conflict) where the output is an input, or is there and may not be replaced: before any work that would
+/// be lost.
+void require_output(const Plan::Impl& plan);
+
 /// See headrace::convert.
 ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, const CancelToken& cancel);
 

@@ -16,7 +16,8 @@ void ErrorLog::add(std::uint32_t tensor, const PieceErrors& errors, std::uint64_
   if (sums->left > 0) return;
   const Difference total = sums->errors.total();
   under_way_.erase(tensor);
-  done_.push_back({tensor, total.relative_rmse(), total.largest, total.cosine()});
+  done_.push_back(
+      {std::string(plan_.tensors[tensor].name), tensor, total.relative_rmse(), total.largest, total.cosine()});
 }
 
 std::vector<TensorError> ErrorLog::take() {
@@ -27,7 +28,9 @@ std::vector<TensorError> ErrorLog::take() {
 
 // Pieces go out in order, so a worker holds up one tensor at most.
 std::uint64_t ErrorLog::memory(const Plan::Impl& plan, unsigned threads) noexcept {
-  return plan.tensors.size() * sizeof(TensorError) + (threads + 1) * (sizeof(UnderWay) + 64);
+  std::uint64_t names = 0;
+  for (const TensorInfo& tensor : plan.tensors) names += tensor.name.size();
+  return names + plan.tensors.size() * sizeof(TensorError) + (threads + 1) * (sizeof(UnderWay) + 64);
 }
 
 }  // namespace headrace::flow

@@ -105,16 +105,27 @@ const MaterialReader::Numbers& MaterialReader::scale(plan::TensorRef ref) const 
 }
 
 void MaterialReader::read_scales_before(std::size_t i) const {
+  // A tensor that is such a scale itself is read here too, while its bytes are at hand.
   const std::uint32_t source = material_.first_of(i).source;
-  for (const plan::TensorRef ref : needed_) {
-    if (ref.source == source && material_.at(ref).offset < material_.source_of(i).offset) scale(ref);
+  const std::uint64_t offset = material_.source_of(i).offset;
+  std::size_t next = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    next = passed_;
   }
+  for (; next < needed_.size() && needed_[next].source <= source; ++next) {
+    if (needed_[next].source == source && material_.at(needed_[next]).offset > offset) break;
+    if (material_.file_of(needed_[next]).access() == Access::forward) scale(needed_[next]);
+  }
+  const std::lock_guard lock(mutex_);
+  passed_ = std::max(passed_, next);
 }
 
 std::uint64_t MaterialReader::memory_of_scales(const plan::Material& material) {
   constexpr std::uint64_t kEach = 96;  // of the map
   std::uint64_t bytes = 0;
-  for (const plan::TensorRef ref : scales_of(material)) bytes += kEach + material.at(ref).elements * sizeof(float);
+  for (const plan::TensorRef ref : scales_of(material))  // as they lie in the file, and as numbers
+    bytes += kEach + material.at(ref).bytes + material.at(ref).elements * sizeof(float);
   return bytes;
 }
 

@@ -16,6 +16,7 @@ namespace headrace::flow {
 
 /// Reads tensors of the inputs, joins and cuts them, and multiplies 8-bit floats with their scales. Thread-safe.
 /// Scales are read when they are first needed, each once, and kept; memory_of_scales() says beforehand what they take.
+/// A product that isn't finite though the number and the scale are is left to whoever checks the numbers.
 class MaterialReader {
  public:
   /// `material` must outlive it.
@@ -41,6 +42,7 @@ class MaterialReader {
   const plan::Material& material_;
   std::vector<plan::TensorRef> needed_;  // scales, in the order of their sources' bytes
   mutable std::mutex mutex_;
+  mutable std::size_t passed_ = 0;  // of `needed_`, by streams
   mutable std::map<std::pair<std::uint32_t, std::uint32_t>, Numbers> scales_;
 };
 

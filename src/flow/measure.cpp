@@ -1,5 +1,6 @@
 #include "flow/measure.hpp"
 
+#include "flow/convert.hpp"
 #include "flow/crew.hpp"
 #include "flow/long_rows.hpp"
 #include "flow/material_reader.hpp"
@@ -19,8 +20,14 @@
 namespace headrace::flow {
 namespace {
 
-// Pieces are cut by elements, not by memory, so that nothing depends on the budget.
-constexpr std::uint64_t kPieceElements = std::uint64_t{1} << 17;
+constexpr std::uint64_t kMostElements = std::uint64_t{1} << 17;  // of a piece
+constexpr std::uint64_t kMostBytesEach = 16;                     // of an element: read, made, and its weight
+
+// Small enough for two pieces a worker. How a tensor is cut doesn't matter to sums that are exact.
+std::uint64_t piece_elements(std::uint64_t available, unsigned threads) {
+  const std::uint64_t share = available / 2 / std::max(threads, 1U) / kMostBytesEach;
+  return std::clamp(share / kErrorTile * kErrorTile, std::uint64_t{kErrorTile}, kMostElements);
+}
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -48,7 +55,8 @@ plan::Ladder ladder_of(const Plan::Impl& plan, std::uint32_t tensor) {
 // Hands out the parts of all tasks; a trial lives as long as parts of its tensor are under way.
 class PartQueue {
  public:
-  PartQueue(const Plan::Impl& plan, const std::vector<Task>& tasks) : plan_(plan), tasks_(tasks) {}
+  PartQueue(const Plan::Impl& plan, const std::vector<Task>& tasks, std::uint64_t piece)
+      : plan_(plan), tasks_(tasks), piece_(piece) {}
 
   std::optional<Part> next() {
     const std::lock_guard lock(mutex_);
@@ -61,7 +69,7 @@ class PartQueue {
       trial_ = std::make_shared<Trial>(std::move(ladder.types), plan_.rule_of(task.tensor)->action.limit, elements,
                                        task.first, sure);
     }
-    Part part{number_++, task.tensor, first_, std::min(kPieceElements, elements - first_), trial_};
+    Part part{number_++, task.tensor, first_, std::min(piece_, elements - first_), trial_};
     first_ += part.elements;
     if (first_ == elements) {
       ++task_;
@@ -79,6 +87,7 @@ class PartQueue {
  private:
   const Plan::Impl& plan_;
   const std::vector<Task>& tasks_;
+  const std::uint64_t piece_;  // elements
   std::mutex mutex_;
   std::size_t task_ = 0;
   std::uint64_t first_ = 0, number_ = 0;
@@ -129,17 +138,15 @@ class Measuring {
       if (on_progress_) on_progress_({.bytes_done = done, .bytes_total = total});
     };
     open_.clear();
-    PartQueue queue(plan_, tasks);
+    const unsigned threads = worker_count(plan_);
+    PartQueue queue(plan_, tasks, piece_elements(gate_.available(), threads));
     run_crew(
         queue,
         [&](const Part& part) {
           try_all(part);
-          const std::uint64_t whole = plan_.bytes_in_inputs(part.tensor);
-          const std::uint64_t elements = plan_.tensors[part.tensor].elements;
-          done += static_cast<std::uint64_t>(static_cast<double>(whole) * static_cast<double>(part.elements) /
-                                             static_cast<double>(elements));
+          done += plan_.bytes_in_inputs(part.tensor, part.elements);
         },
-        base::worker_count(plan_.options.threads), gate_, cancel_, report);
+        threads, gate_, cancel_, report);
     done = total;
     report();
     std::ranges::sort(open_, {}, &Task::tensor);
@@ -217,6 +224,7 @@ class Measuring {
 
 plan::Measured measure(const Plan::Impl& plan, const ProgressCallback& on_progress, const CancelToken& cancel) {
   cancel.throw_if_cancelled();
+  require_output(plan);
   return Measuring(plan, on_progress, cancel).run();
 }
 

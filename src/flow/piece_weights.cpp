@@ -34,7 +34,7 @@ PieceWeights::PieceWeights(const Plan::Impl& plan, const Run& run, DType to, Edg
     weights_.fill(1);
     return;
   }
-  name_ = plan.name_in_imatrix(run.tensor);
+  name_ = plan.entries[run.tensor];
   stored_ = plan.imatrix->size_of(name_).value_or(0);
 }
 

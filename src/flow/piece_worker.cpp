@@ -93,7 +93,8 @@ void PieceWorker::dispatch(Piece& piece) const {
   if (piece.turn.owns_lock()) reader_.read_scales_before(piece.tensors.front());
   if (piece.tensors.size() > 1) return run_together(piece);
   const std::uint32_t tensor = piece.tensors.front();
-  if (plan_.source_of(tensor).dtype == plan_.tensors[tensor].dtype) return copy(piece);
+  const TensorInfo& from = plan_.source_of(tensor);
+  if (from.dtype == plan_.tensors[tensor].dtype && from.encoding != Encoding::scaled) return copy(piece);
   convert(piece);
 }
 
@@ -127,8 +128,10 @@ void PieceWorker::convert(Piece& piece) const {
   const std::uint64_t to_first = at_element(to, piece.first_element);
   const std::size_t in_bytes = at_element(from, piece.first_element + piece.elements) - from_first;
   const std::size_t out_bytes = at_element(to, piece.first_element + piece.elements) - to_first;
-  if (piece.elements == 0) return;
-
+  if (piece.elements == 0) {  // nothing was lost
+    if (errors_) errors_->add(tensor, {}, 0);
+    return;
+  }
   const EdgeRows edges = edge_rows(piece);
   const std::size_t scratch_bytes = PieceWeights::scratch_bytes(plan_, tensor);
   const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + aligned(out_bytes) + scratch_bytes);
@@ -149,8 +152,6 @@ void PieceWorker::run_together(Piece& piece) const {
   const TensorInfo& last_to = plan_.tensors[piece.tensors.back()];
   const std::size_t in_bytes = last_from.offset + last_from.bytes - first_from.offset;
   const std::size_t out_bytes = last_to.offset + last_to.bytes - first_to.offset;
-  if (out_bytes == 0) return;
-
   std::size_t scratch_bytes = 0;
   for (const std::uint32_t tensor : piece.tensors)
     scratch_bytes = std::max(scratch_bytes, PieceWeights::scratch_bytes(plan_, tensor));
@@ -173,6 +174,16 @@ void PieceWorker::run_together(Piece& piece) const {
   writer_.write_run(piece.tensors, out);
 }
 
+// 8-bit floats times their scale that become F32: no encoder looks at them. NaN is theirs already.
+void PieceWorker::require_finite(const Run& run) const {
+  if (plan_.options.nonfinite != Nonfinite::refuse) return;
+  for (std::uint64_t i = 0; i < run.elements; ++i) {
+    float number = 0;
+    std::memcpy(&number, run.in.data() + i * sizeof number, sizeof number);
+    if (std::isinf(number)) refuse_value(plan_, run.tensor, run.first_element + i, number);
+  }
+}
+
 // Makes the output's type of a run, and measures the result while it is at hand.
 void PieceWorker::make(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const {
   const DType from = plan_.source_of(run.tensor).dtype, to = plan_.tensors[run.tensor].dtype;
@@ -180,7 +191,9 @@ void PieceWorker::make(const Run& run, std::span<std::byte> out, EdgeRows edges,
     if (misfit->by_weights) refuse_fit(plan_, run.tensor, misfit->element);
     refuse_value(plan_, run.tensor, misfit->element, misfit->value);
   }
-  if (!errors_ || from == to) return;
+  const bool scaled = plan_.source_of(run.tensor).encoding == Encoding::scaled;
+  if (scaled && from == to) require_finite(run);
+  if (!errors_ || (from == to && !scaled)) return;
   PieceErrors errors;
   measure_run(from, run.in.data(), to, out.data(), static_cast<std::size_t>(run.elements), errors);
   errors_->add(run.tensor, errors, run.elements);

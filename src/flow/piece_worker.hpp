@@ -41,6 +41,7 @@ class PieceWorker {
   void convert(Piece& piece) const;
   void run_together(Piece& piece) const;
   EdgeRows edge_rows(const Piece& piece) const;
+  void require_finite(const Run& run) const;
   void make(const Run& run, std::span<std::byte> out, EdgeRows edges, std::span<std::byte> scratch) const;
 
   const Plan::Impl& plan_;

@@ -24,9 +24,9 @@ constexpr std::size_t kLongestRun = 4096;   // tensors in a piece
 std::uint64_t end_of(const TensorInfo& tensor) { return tensor.offset + tensor.bytes; }
 
 // True when `b` follows `a` in the source closely enough for both to be read in one go, whatever lies between.
-bool near(const TensorInfo& a, const TensorInfo& b, std::uint64_t widest_gap) {
+bool near(const TensorInfo& a, const TensorInfo& b) {
   return a.file == b.file && a.encoding == Encoding::plain && b.encoding == Encoding::plain && b.offset >= end_of(a) &&
-         b.offset - end_of(a) < widest_gap;
+         b.offset - end_of(a) < kWidestGap;
 }
 
 // True when nothing but padding lies between `a` and `b` in the output, so that one write may cover both.
@@ -82,7 +82,8 @@ void PieceQueue::cut_one(std::uint32_t tensor, Piece& piece) {
   const std::uint64_t granule = measured ? kErrorTile : block;  // errors are summed tile by tile
   const std::uint64_t granule_bytes = *bytes_of(from.dtype, granule) + *bytes_of(to.dtype, granule);
   const bool in_turn = plan_.comes_once(tensor);
-  const std::uint64_t bytes = from.dtype == to.dtype && !in_turn ? 2 * sizes_.copied : sizes_.converted;
+  const bool copied = from.dtype == to.dtype && from.encoding != Encoding::scaled;
+  const std::uint64_t bytes = copied && !in_turn ? 2 * sizes_.copied : sizes_.converted;
   std::uint64_t most = std::max<std::uint64_t>(bytes / granule_bytes, 1) * granule;
   if (const std::uint64_t wanted = worth_reading(plan_, tensor); wanted > most)
     most = std::max(most, std::min(wanted / granule, sizes_.gathered / granule_bytes) * granule);
@@ -110,6 +111,8 @@ std::size_t PieceQueue::run_length() const {
   const auto& order = plan_.by_source;
   const TensorInfo& first_from = plan_.source_of(order[at_]);
   const TensorInfo& first_to = plan_.tensors[order[at_]];
+  // In a stream, between or among them may be a scale that others need.
+  if (plan_.comes_once(order[at_]) && !plan_.derived.empty()) return 1;
   std::size_t run = 0;
   while (run < kLongestRun && at_ + run < order.size()) {
     const TensorInfo& from = plan_.source_of(order[at_ + run]);
@@ -117,9 +120,7 @@ std::size_t PieceQueue::run_length() const {
     if (run > 0) {
       const std::uint32_t before = order[at_ + run - 1];
       if (plan_.first_of(before).source != plan_.first_of(order[at_ + run]).source) break;
-      // Of a stream, what lies between may be a scale that others need.
-      const bool skips = !plan_.comes_once(before) || plan_.derived.empty();
-      if (!near(plan_.source_of(before), from, skips ? kWidestGap : 1)) break;
+      if (!near(plan_.source_of(before), from)) break;
       if (!next_to(plan_.tensors[before], to, plan_.outputs.parts[to.file].layout.alignment)) break;
     }
     if (end_of(from) - first_from.offset + end_of(to) - first_to.offset > sizes_.converted) break;

@@ -19,8 +19,12 @@ Trial::Trial(std::vector<DType> ladder, double limit, std::uint64_t elements, st
       sure_(sure),
       candidates_(ladder_.size()) {}
 
-bool Trial::exceeds(long double squared_error, long double squared) const noexcept {
-  return squared_error > limit_ * limit_ * squared;
+// The figure that reports show, so that a limit read off one holds. Rounding keeps order: what is too much for some of
+// a sum is too much for all of it.
+bool Trial::exceeds(const Difference& sums, long double squared) const noexcept {
+  Difference of_all = sums;
+  of_all.squared = squared;
+  return of_all.relative_rmse() > limit_;
 }
 
 std::size_t Trial::next(std::size_t from) const {
@@ -45,8 +49,8 @@ void Trial::add(std::size_t i, const PieceErrors& errors, std::uint64_t elements
   // As if the rest were like this.
   const long double of_all =
       sums.squared * (static_cast<long double>(elements_) / static_cast<long double>(candidate.tried));
-  candidate.is_out = exceeds(sums.squared_error, kMargin * of_all);
-  candidate.does_well = !exceeds(sums.squared_error, kWell * sums.squared);
+  candidate.is_out = exceeds(sums, kMargin * of_all);
+  candidate.does_well = !exceeds(sums, kWell * sums.squared);
 }
 
 void Trial::fail(std::size_t i) {
@@ -66,7 +70,7 @@ std::optional<std::size_t> Trial::settled(std::size_t& open) const {
   const long double squared = all_.total().squared;
   for (std::size_t i = first_; i < candidates_.size(); ++i) {
     const Candidate& candidate = candidates_[i];
-    if (candidate.failed || exceeds(candidate.errors.total().squared_error, squared)) continue;
+    if (candidate.failed || exceeds(candidate.errors.total(), squared)) continue;
     if (candidate.tried == elements_) return i;
     open = i;
     return std::nullopt;

@@ -47,10 +47,10 @@ class Trial {
     bool failed = false, is_out = false, does_well = false;
   };
 
-  bool exceeds(long double squared_error, long double squared) const noexcept;
+  bool exceeds(const Difference& sums, long double squared) const noexcept;
 
   const std::vector<DType> ladder_;
-  const long double limit_;
+  const double limit_;
   const std::uint64_t elements_;
   const std::size_t first_, sure_;
   mutable std::mutex mutex_;

@@ -61,7 +61,7 @@ class Decider {
   const Rule* rule_of(std::size_t i) const {
     const Origin& origin = draft_.origins[i];
     if (origin.rule == Origin::kNoRule) return nullptr;
-    return origin.why == Reason::profile ? &draft_.profile.rules[origin.rule] : &draft_.options.rules[origin.rule];
+    return origin.by_profile ? &draft_.profile.rules[origin.rule] : &draft_.options.rules[origin.rule];
   }
 
   // Remembers in each origin which rule matches, and leaves out what one drops.
@@ -72,11 +72,13 @@ class Decider {
     std::vector<bool> out(draft_.tensors.size());
     for (std::size_t i = 0; i < draft_.tensors.size(); ++i) {
       Origin& origin = draft_.origins[i];
-      const auto own = rules.match(draft_.tensors[i]);
-      const auto match = own ? own : defaults.match(draft_.tensors[i]);
+      TensorInfo tensor = draft_.tensors[i];
+      if (draft_.rearranged) tensor.shape = draft_.source_of(i).shape;  // as people know it
+      const auto own = rules.match(tensor);
+      const auto match = own ? own : defaults.match(tensor);
       if (!match) continue;
       origin.rule = static_cast<std::uint16_t>(*match);
-      origin.why = own ? Reason::rule : Reason::profile;
+      origin.by_profile = !own;
       if (rule_of(i)->action.kind != Kind::drop) continue;
       if (own) has_decided_[*own] = true;
       const std::string by = own ? "" : fmt::format("--for {}: ", draft_.profile.name);
@@ -97,8 +99,11 @@ class Decider {
   TypeChoice choose(std::size_t i, const ScalesOfFp8& scales, const std::optional<RecipeChoice>& recipe) const {
     const TensorInfo& tensor = draft_.tensors[i];
     const Rule* rule = rule_of(i);
-    if (rule && draft_.origins[i].why == Reason::rule) return by_rule(i, *rule);
-    if (scales.is_scale(draft_.first_of(i))) return {tensor.dtype, Reason::scale};
+    const bool by_caller = rule && !draft_.origins[i].by_profile;
+    // In another type it would be another scale; only a word about staying is heard.
+    if (scales.is_scale(draft_.first_of(i)) && !(by_caller && rule->action.kind == Kind::keep))
+      return {tensor.dtype, Reason::scale};
+    if (by_caller) return by_rule(i, *rule);
     if (rule) return by_profile(i, *rule);
     if (recipe) return by_recipe(i, *recipe);
     const std::optional<DType> type = draft_.options.type;
@@ -169,16 +174,15 @@ class Decider {
     const DType from = draft_.tensors[i].dtype;
     const std::optional<DType> otherwise = draft_.profile.otherwise;
     if (!otherwise || format::holds(draft_.to, from) || !is_float(from)) return {from, Reason::kept};
-    return {*otherwise, Reason::profile};
+    const TypeChoice choice = choose_type(draft_.tensors[i], {otherwise});
+    return {choice.to, choice.why == Reason::requested ? Reason::profile : choice.why};
   }
 
   void settle(std::size_t i, DType from, const TypeChoice& choice) {
     Origin& origin = draft_.origins[i];
-    const bool by_caller = origin.why == Reason::rule && origin.rule != Origin::kNoRule;
     const bool says_nothing = choice.why == Reason::not_float || choice.why == Reason::scale;
-    if (by_caller && !says_nothing) has_decided_[origin.rule] = true;
-    // A rule's number means the profile's only where the reason says so.
-    if (says_nothing || (!by_caller && choice.why != Reason::profile)) origin.rule = Origin::kNoRule;
+    if (says_nothing) origin.rule = Origin::kNoRule;
+    if (origin.rule != Origin::kNoRule && !origin.by_profile) has_decided_[origin.rule] = true;
     origin.why = choice.why;
     if (choice.why == Reason::row_fallback) fallback_.add(draft_.tensors[i].name);
     if (is_block(from) && is_block(choice.to) && choice.to != from) requantised_.add(draft_.tensors[i].name);
@@ -196,14 +200,17 @@ class Decider {
     };
     if (!format::holds(draft_.to, to)) {
       const DType asked = asked_for(i).value_or(to);  // `to` may be what its rows made it fall back to
+      const bool told_to_keep = rule_of(i) && rule_of(i)->action.kind == Kind::keep;
       refuse(
           fmt::format("{} can't hold {} tensors", name(draft_.to), name(format::holds(draft_.to, asked) ? to : asked)),
-          to == from                            ? way_out(to, draft_.to)
+          told_to_keep
+              ? fmt::format("a rule says to keep it: let it name a type, or --to {} keeps it", name(other(draft_.to)))
+          : to == from                          ? way_out(to, draft_.to)
           : format::holds(other(draft_.to), to) ? fmt::format("--to {} can", name(other(draft_.to)))
                                                 : "choose another type");
     }
     if (to == from) return;
-    if (draft_.options.recipe && draft_.origins[i].why != Reason::rule)
+    if (draft_.options.recipe && !rule_of(i))
       require_allowed(*draft_.options.recipe, source, to, draft_.options.importance == Importance::file);
     if (!codec::can_decode(from)) {
       refuse(fmt::format("this version can't decode {} to make {}", name(from), name(to)),

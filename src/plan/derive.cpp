@@ -4,6 +4,7 @@
 #include "format/name_index.hpp"
 #include "format/printable.hpp"
 #include "plan/shape_list.hpp"
+#include "plan/shapes.hpp"
 
 #include <headrace/error.hpp>
 
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 namespace headrace::plan {
@@ -54,6 +56,8 @@ class Deriver {
 
  public:
   explicit Deriver(Draft& draft) : draft_(draft), out_(draft.tensors.size()) {
+    recorded_.reserve(draft.sources.size());
+    for (const Source& source : draft.sources) recorded_.emplace_back(source->header);
     index_.reserve(draft.tensors.size(), name_of());
     for (std::size_t i = 0; i < draft.tensors.size(); ++i) index_.add(draft.tensors[i].name, name_of());
   }
@@ -86,6 +90,7 @@ class Deriver {
 
   // New tensors stand at the end so far; they belong where their first part was.
   void finish() {
+    std::ranges::stable_sort(made_, {}, [](const auto& made) { return made.first; });
     std::vector<TensorInfo> tensors;
     std::vector<Origin> origins;
     tensors.reserve(draft_.tensors.size());
@@ -95,15 +100,14 @@ class Deriver {
         tensors.push_back(draft_.tensors[i]);
         origins.push_back(draft_.origins[i]);
       }
-      for (const auto& [before, made] : made_) {
-        if (before == i) self(self, made);
-      }
+      auto at = std::ranges::lower_bound(made_, i, {}, [](const auto& made) { return made.first; });
+      for (; at != made_.end() && at->first == i; ++at) self(self, at->second);
     };
     for (std::size_t i = 0; i < first_made_; ++i) place(place, i);
     draft_.tensors = std::move(tensors);
     draft_.origins = std::move(origins);
     draft_.renamed = true;
-    refuse_duplicates(draft_);
+    refuse_duplicates(draft_, "--rename gives one of them another name");
   }
 
  private:
@@ -143,6 +147,7 @@ class Deriver {
     draft_.tensors.push_back(out);
     out_.push_back(false);
     made_.emplace_back(place, draft_.tensors.size() - 1);
+    made_by_name_[out.name] = draft_.tensors.size() - 1;
   }
 
   // Of a tensor's elements, those of a run, wherever they are.
@@ -156,15 +161,37 @@ class Deriver {
     }
   }
 
+  // What has no first dimension can't be cut or joined along it.
+  void require_rows(std::size_t i, std::string_view option) const {
+    const TensorInfo& tensor = draft_.tensors[i];
+    const auto refuse = [&](std::string_view why, std::string found) {
+      throw error_about(i, ErrorCode::invalid_argument, fmt::format("{}: {}", option, why), "", std::move(found));
+    };
+    if (shape_of(i).empty()) refuse("a scalar has no rows", "");
+    if (is_text(tensor)) refuse("texts have no rows", "");
+  }
+
+  // As it was before it came into a GGUF, which may have merged its first dimensions.
+  Shape shape_of(std::size_t i) const {
+    const Origin& origin = draft_.origins[i];
+    const auto recorded =
+        origin.source == Origin::kDerived ? std::nullopt : recorded_[origin.source].find(origin.tensor);
+    return recorded.value_or(draft_.tensors[i].shape);
+  }
+
   void cut_one(std::size_t i, const Split& split, const std::string& number) {
-    const TensorInfo whole = draft_.tensors[i];
-    const std::uint64_t rows = whole.shape.empty() ? 0 : whole.shape[0];
-    std::uint64_t sum = 0;
+    require_rows(i, "--split");
+    TensorInfo whole = draft_.tensors[i];
+    whole.shape = shape_of(i);
+    const std::uint64_t rows = whole.shape[0];
+    std::optional<std::uint64_t> sum = 0;
     const bool equal = split.parts.front().rows == 0;
-    for (const Split::Part& part : split.parts) sum += part.rows;
+    for (const Split::Part& part : split.parts) sum = sum ? base::checked_add(*sum, part.rows) : sum;
     if (equal ? rows % split.parts.size() != 0 || rows == 0 : sum != rows) {
       throw error_about(i, ErrorCode::invalid_argument, "--split: the rows don't add up",
-                        equal ? fmt::format("a multiple of {}", split.parts.size()) : fmt::to_string(sum),
+                        equal ? fmt::format("a multiple of {}", split.parts.size())
+                        : sum ? fmt::to_string(*sum)
+                              : "fewer than 2^64",
                         to_string(whole.shape));
     }
     std::uint64_t first = 0;
@@ -177,7 +204,8 @@ class Deriver {
   }
 
   void add_part(std::size_t i, const std::string& name, std::uint64_t first_row, std::uint64_t rows) {
-    const TensorInfo whole = draft_.tensors[i];
+    TensorInfo whole = draft_.tensors[i];
+    whole.shape = draft_.texts.copy(shape_of(i));
     const std::uint64_t slice = slice_of(whole), block = info(whole.dtype).block_elements;
     if (first_row * slice % block != 0 || rows * slice % block != 0) {
       throw error_about(i, ErrorCode::unsupported, "--split would cut a block of numbers in two",
@@ -197,16 +225,16 @@ class Deriver {
   std::size_t part_named(const std::string& name) const {
     const auto at = index_.find(name, name_of());
     if (at && !out_[*at]) return *at;
-    for (std::size_t i = draft_.tensors.size(); i-- > first_made_;) {
-      if (draft_.tensors[i].name == name && !out_[i]) return i;
-    }
+    const auto made = made_by_name_.find(name);
+    if (made != made_by_name_.end() && !out_[made->second]) return made->second;
     refuse_missing("--concat", name);
   }
 
   void join_one(std::size_t place, const Concat& concat, const std::string& number) {
+    require_rows(place, "--concat");
     TensorInfo info = draft_.tensors[place];
-    std::vector<std::uint64_t> shape(info.shape.begin(), info.shape.end());
-    if (shape.empty()) throw error_about(place, ErrorCode::invalid_argument, "--concat: a scalar has no rows", "", "");
+    const Shape first = shape_of(place);
+    std::vector<std::uint64_t> shape(first.begin(), first.end());
     shape[0] = 0;
     info.elements = 0;
     std::vector<Range> ranges;
@@ -214,9 +242,10 @@ class Deriver {
       const std::size_t i = part_named(filled(pattern, number));
       require_fits(place, i);
       const TensorInfo& part = draft_.tensors[i];
-      shape[0] += part.shape[0];
+      const std::uint64_t rows = shape_of(i)[0];
+      shape[0] += rows;
       const auto sum = base::checked_add(info.elements, part.elements);
-      if (!sum || shape[0] < part.shape[0])
+      if (!sum || shape[0] < rows)
         throw error_about(i, ErrorCode::unsupported, "--concat: the new tensor is too large", "", "");
       info.elements = *sum;
       append_ranges(i, 0, part.elements, ranges);
@@ -235,20 +264,24 @@ class Deriver {
                    .tensor = format::printable(b.name),
                    .hint = "save it to a file first, and give that"});
     }
-    const bool fits = a.dtype == b.dtype && a.shape.size() == b.shape.size() &&
-                      std::ranges::equal(a.shape.subspan(1), b.shape.subspan(1));
-    if (fits && !is_text(a) && b.elements % info(b.dtype).block_elements == 0) return;
+    require_rows(i, "--concat");
+    const Shape like = shape_of(first), shape = shape_of(i);
+    const bool fits =
+        a.dtype == b.dtype && like.size() == shape.size() && std::ranges::equal(like.subspan(1), shape.subspan(1));
+    if (fits && b.elements % info(b.dtype).block_elements == 0) return;
     throw error_about(i, ErrorCode::invalid_argument, "--concat: the parts don't fit each other",
-                      fmt::format("{} of {}, but for the first dimension", to_string(a.shape), name(a.dtype)),
-                      fmt::format("{} of {}", to_string(b.shape), name(b.dtype)));
+                      fmt::format("{} of {}, but for the first dimension", to_string(like), name(a.dtype)),
+                      fmt::format("{} of {}", to_string(shape), name(b.dtype)));
   }
 
   static bool is_text(const TensorInfo& tensor) { return info(tensor.dtype).kind == DTypeKind::text; }
 
   Draft& draft_;
-  format::NameIndex index_;  // of what was there before
+  format::NameIndex index_;               // of what was there before
+  std::vector<RecordedShapes> recorded_;  // of each source
   std::vector<bool> out_;
   std::vector<std::pair<std::size_t, std::size_t>> made_;  // (where it belongs, the new one)
+  std::unordered_map<std::string_view, std::size_t> made_by_name_;
   const std::size_t first_made_ = out_.size();
 };
 

@@ -8,6 +8,7 @@
 #include "plan/gather.hpp"
 #include "plan/join_metadata.hpp"
 #include "plan/metadata_map.hpp"
+#include "plan/metadata_override.hpp"
 #include "plan/recognise.hpp"
 #include "plan/reshape.hpp"
 #include "plan/shape_list.hpp"
@@ -45,8 +46,10 @@ void note_long_names(Draft& draft) {
 
 // The pairs of all sources, in the language of the output. `unusable`: keys that record shapes of no tensor.
 Metadata metadata_of(Draft& draft, const KeySet& unusable) {
+  std::optional<std::uint32_t> file_type;
+  if (draft.options.recipe) file_type = info(draft.options.recipe->recipe).file_type;
   const bool to_text = draft.to == Format::safetensors;
-  const GgufMetadata gguf{draft.tensors, draft.retyped, draft.renamed, draft.options.architecture, unusable};
+  const GgufMetadata gguf{draft.tensors, draft.retyped, draft.renamed, draft.architecture, file_type, unusable};
   if (draft.sources.size() == 1) {
     const format::Header& header = draft.sources.front()->header;
     if (to_text) return metadata_for_safetensors(header.metadata, draft.notes);
@@ -83,41 +86,25 @@ void change_metadata(Draft& draft) {
 
 bool changes_metadata(const Draft& draft) {
   if (draft.sources.size() > 1 || !draft.options.metadata.empty() || draft.options.recipe) return true;
+  if (!draft.profile.metadata.empty()) return true;
   if (draft.to != draft.sources.front()->header.format) return true;
   if (draft.to == Format::safetensors) return false;
   const bool deep = std::ranges::any_of(
       draft.tensors, [](const TensorInfo& tensor) { return tensor.shape.size() > format::gguf::kMaxRankWritten; });
-  return draft.retyped || draft.renamed || draft.options.architecture || deep;
+  return draft.retyped || draft.renamed || draft.rearranged || draft.architecture || deep;
 }
 
-void set_override(Metadata& metadata, const MetadataOverride& pair) {
-  const auto set = [&](auto number) { metadata.set(pair.key, pair.type, std::as_bytes(std::span(&number, 1))); };
-  switch (pair.type) {
-    case ValueType::u32: return set(static_cast<std::uint32_t>(std::stoull(pair.value)));
-    case ValueType::f32: return set(std::stof(pair.value));
-    case ValueType::boolean: return set(static_cast<std::uint8_t>(pair.value == "true"));
-    default: return metadata.set_string(pair.key, pair.value);
-  }
-}
-
-// What the caller sets, and what the recipe and the pruning of layers know better than the source.
+// What the profile and the caller set, and what is known of pruned layers.
 void override_metadata(Draft& draft) {
-  if (draft.to == Format::gguf && draft.options.recipe)
-    draft.metadata.set_u32("general.file_type", info(draft.options.recipe->recipe).file_type);
-  if (draft.to == Format::gguf && draft.layers > 0) {
+  if (draft.to == Format::gguf && !draft.profile.name.empty() && !draft.metadata.find("general.file_type"))
+    draft.metadata.set_u32("general.file_type", file_type_of(draft.tensors));
+  if (draft.to == Format::gguf && draft.pruning) {
     const auto architecture = draft.metadata.find("general.architecture");
     const auto name = architecture ? architecture->as_string() : std::nullopt;
-    if (name) draft.metadata.set_u32(std::string(*name) + ".block_count", draft.layers);
+    if (name) draft.metadata.set_u32(std::string(*name) + ".block_count", draft.pruning->kept_layers());
   }
-  for (const MetadataOverride& pair : draft.options.metadata) {
-    if (draft.to == Format::safetensors && pair.type != ValueType::string) {
-      throw Error(
-          ErrorCode::unsupported,
-          fmt::format("metadata '{}' isn't text, which is all that safetensors holds", format::printable(pair.key)),
-          {.file = draft.output.string(), .hint = "KEY=str:… sets a text"});
-    }
-    set_override(draft.metadata, pair);
-  }
+  for (const MetadataOverride& pair : draft.profile.metadata) set_override(pair, draft.to, draft.metadata);
+  for (const MetadataOverride& pair : draft.options.metadata) set_override(pair, draft.to, draft.metadata);
 }
 
 void require_sense(const Request& request) {
@@ -153,7 +140,7 @@ void Draft::leave_out(const std::vector<bool>& out) {
 
 void Draft::drop(std::size_t i, std::string why, std::vector<bool>& out) {
   out[i] = true;
-  dropped.push_back({tensors[i].name, first_of(i).source, std::move(why)});
+  dropped.push_back({tensors[i].name, at(first_of(i)).name, first_of(i).source, std::move(why)});
 }
 
 Draft draft_conversion(const Request& request) {
@@ -163,17 +150,24 @@ Draft draft_conversion(const Request& request) {
   draft.output = request.output;
   draft.to = request.to;
   draft.options = request.options;
+  draft.architecture = request.options.architecture;
   if (request.opened) draft.sources = *request.opened;
   if (!request.opened) open_sources(draft);
   load_profile(draft);
   gather_tensors(draft);
   shape_list(draft);
+  const bool had_some = !draft.tensors.empty() || !draft.dropped.empty();
   derive(draft);
   recognise(draft);
   decide_types(draft, request.measured);
+  if (had_some && draft.tensors.empty())
+    throw Error(ErrorCode::invalid_argument, "no tensor would be left", {.file = draft.output.string()});
   if (draft.profile.longest_name) require_short_names(draft);
   note_dropped(draft);
-  if (!draft.profile.name.empty() && !draft.options.type && !draft.options.recipe && !draft.retyped && !draft.renamed)
+  note_unreadable(draft);
+  const bool has_more =
+      !draft.profile.architectures.empty() || draft.retyped || draft.renamed || !draft.unmeasured.empty();
+  if (!draft.profile.name.empty() && !draft.options.type && !draft.options.recipe && !has_more)
     draft.notes.push_back(fmt::format("--for {} keeps nothing: no type was asked for", draft.profile.name));
   weigh(draft);
   draft.keeps_metadata = !changes_metadata(draft);

@@ -9,13 +9,16 @@
 #pragma once
 
 #include "plan/plan.hpp"
+#include "plan/prune.hpp"
 
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace headrace::plan {
@@ -48,10 +51,12 @@ struct Draft : Material {
   bool keeps_metadata = false;  // the output's is the only source's; `metadata` is empty
   std::vector<std::string> notes;
   std::vector<DroppedTensor> dropped;
-  std::uint32_t layers = 0;  // that are left of a language model's; 0: none were pruned
-  bool retyped = false;      // some tensor changes its type
-  bool renamed = false;      // names in the sources' metadata mean nothing in the output
-  bool rearranged = false;   // some tensor's rows have another length than in its source
+  std::optional<std::string> architecture;  // of the output: the caller's, or what the model was recognised as
+  std::optional<LayerPruning> pruning;      // of a language model
+  std::vector<std::string_view> entries;    // of the importance matrix, beside `tensors`; empty: none has one
+  bool retyped = false;                     // some tensor changes its type
+  bool renamed = false;                     // or tensors are left out: the sources' metadata speaks of other names
+  bool rearranged = false;                  // some tensor's rows have another length than in its source
 
   /// Leaves out the tensors whose place in `out` is true.
   void leave_out(const std::vector<bool>& out);

@@ -8,7 +8,8 @@ namespace {
 
 std::string explain_fallback(const PlannedTensor& tensor) {
   const DType asked = tensor.asked.value_or(tensor.to);
-  const std::string by = tensor.rule.empty() ? "" : fmt::format("rule '{}': ", tensor.rule);
+  const std::string by =
+      tensor.rule.empty() ? "" : fmt::format("{} '{}': ", tensor.by_profile ? "profile:" : "rule", tensor.rule);
   if (asked == tensor.to) return by + "rows of another length than the type asked for takes";
   if (!is_block(asked)) {  // F4 and F6 pack numbers across rows
     return fmt::format("{}its numbers aren't a multiple of {}", by, info(asked).block_elements);
@@ -20,7 +21,9 @@ std::string explain_fallback(const PlannedTensor& tensor) {
 std::string reason(const PlannedTensor& tensor) {
   switch (tensor.why) {
     case Reason::kept: return "kept";
-    case Reason::already: return fmt::format("already {}", name(tensor.to));
+    case Reason::already:
+      return fmt::format("{}already {}", tensor.rule.empty() ? "" : fmt::format("rule '{}': ", tensor.rule),
+                         name(tensor.to));
     case Reason::requested: return fmt::format("--type {}", name(tensor.to));
     case Reason::rule: return fmt::format("rule '{}'", tensor.rule);
     case Reason::profile:

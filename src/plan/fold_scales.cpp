@@ -23,7 +23,7 @@ bool is_fp8(DType dtype) noexcept {
 }
 
 constexpr std::string_view kWeight = ".weight", kMark = "scaled_fp8";
-constexpr std::array<std::string_view, 2> kScales = {".scale_weight", ".weight_scale"};
+constexpr std::array<std::string_view, 3> kScales = {".scale_weight", ".weight_scale", ".weight_scale_inv"};
 constexpr std::array<std::string_view, 2> kInputScales = {".scale_input", ".input_scale"};
 
 bool is_mark_name(std::string_view name) {
@@ -47,19 +47,14 @@ class Folder {
       const TensorRef first = draft_.first_of(i);
       if (!is_fp8(draft_.at(first).dtype) || !has_scale(i)) continue;
       const bool waits = draft_.origins[i].why == Reason::unmeasured;
-      const bool changes = draft_.tensors[i].dtype != draft_.source_of(i).dtype;
-      if (!changes && !waits) {
-        kept_ += 1;
-        remember(i, false);
-        continue;
-      }
-      fold(i);
-      if (waits) {
-        kept_ += 1;
+      const bool changes = !waits && draft_.tensors[i].dtype != draft_.source_of(i).dtype;
+      if (changes || waits) {
+        fold(i);
       } else {
-        folded_.add(draft_.tensors[i].name);
+        require_whole(i);
       }
-      remember(i, !waits);
+      if (changes) folded_.add(draft_.tensors[i].name);
+      remember(i, changes);
     }
     if (folded_.count == 0) return;
     leave_out_scales();
@@ -73,8 +68,19 @@ class Folder {
   }
 
   void remember(std::size_t i, bool is_folded) {
-    for (const Range& range : draft_.ranges_of(i))
+    for (const Range& range : draft_.ranges_of(i)) {
       (is_folded ? folded_weights_ : kept_weights_).insert(std::pair(range.from.source, range.from.tensor));
+      if (!is_folded) kept_in_.insert(range.from.source);
+    }
+  }
+
+  // Numbers that stay as they are belong to their scale.
+  void require_whole(std::size_t i) const {
+    if (!draft_.derived_of(i)) return;
+    throw Error(ErrorCode::unsupported, "joined or cut as they are, 8-bit floats would be parted from their scale",
+                {.file = draft_.file_of(i).name(),
+                 .tensor = format::printable(draft_.tensors[i].name),
+                 .hint = "--type f16 (or another type) folds the scale in"});
   }
 
   void fold(std::size_t i) {
@@ -123,11 +129,11 @@ class Folder {
     std::vector<bool> out(draft_.tensors.size());
     for (std::size_t i = 0; i < draft_.tensors.size(); ++i) {
       const TensorRef ref = draft_.first_of(i);
-      if (!scales_.is_scale(ref) || draft_.origins[i].why == Reason::rule) continue;
+      if (!scales_.is_scale(ref) || draft_.origins[i].why != Reason::scale) continue;  // or a rule keeps it
       const auto weight = scales_.weight_of(ref);
       const auto of = weight ? std::pair(weight->source, weight->tensor) : std::pair(0U, 0U);
-      const bool is_idle =
-          scales_.is_mark(ref) ? kept_ == 0 : weight && folded_weights_.contains(of) && !kept_weights_.contains(of);
+      const bool is_idle = scales_.is_mark(ref) ? !kept_in_.contains(ref.source)
+                                                : weight && folded_weights_.contains(of) && !kept_weights_.contains(of);
       if (is_idle) draft_.drop(i, "folded into its weights", out);
     }
     draft_.leave_out(out);
@@ -143,7 +149,7 @@ class Folder {
   Draft& draft_;
   const ScalesOfFp8& scales_;
   Tally folded_;
-  std::size_t kept_ = 0;
+  std::unordered_set<std::uint32_t> kept_in_;  // sources that have weights which stay
   Refs folded_weights_, kept_weights_;
 };
 

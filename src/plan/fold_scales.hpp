@@ -1,6 +1,6 @@
 // Scaled FP8: 8-bit floats that mean nothing without the scale beside them.
 //
-//   X.weight   F8   and   X.scale_weight, or X.weight_scale: a float, or one for each row
+//   X.weight   F8   and   X.scale_weight, X.weight_scale or X.weight_scale_inv: a float, or one for each row
 //                         X.scale_input, or X.input_scale: for whoever computes with the weights as they are
 //                         scaled_fp8: an empty tensor that says so
 //

@@ -21,8 +21,17 @@ constexpr std::size_t kArrayPrefix = 4 + 8;  // element type, count
 struct Large {
   std::string_view architecture;
   std::uint32_t layers;
+  bool unlike_65b = false;  // the model of 65 has as many layers, but a head of keys for each of queries
 };
-constexpr std::array<Large, 5> k70b = {{{"llama", 80}, {"qwen2", 80}, {"deci", 80}, {"olmo", 80}, {"jais2", 68}}};
+constexpr std::array<Large, 6> k70b = {
+    {{"llama", 80, true}, {"llama-embed", 80, true}, {"qwen2", 80}, {"deci", 80}, {"olmo", 80}, {"jais2", 68}}};
+
+bool is_70b(const LanguageModel& model, bool heads_share_keys) {
+  return std::ranges::any_of(k70b, [&](const Large& row) {
+    return row.architecture == model.architecture && row.layers == model.layers &&
+           (!row.unlike_65b || (heads_share_keys && model.experts != 8));
+  });
+}
 
 [[noreturn]] void refuse(std::string problem, std::string found = {}) {
   throw Error(ErrorCode::invalid_argument, std::move(problem),
@@ -43,7 +52,7 @@ std::optional<std::uint32_t> number_of(const Metadata& metadata, const std::stri
   if (!value) return std::nullopt;
   const auto number = first_of(*value).as_u64();
   if (!number || *number > std::numeric_limits<std::uint32_t>::max())
-    refuse(fmt::format("metadata '{}' is no number of this kind", format::printable(key)), value->to_string());
+    refuse(fmt::format("metadata '{}' is no whole number", format::printable(key)), value->to_string());
   return static_cast<std::uint32_t>(*number);
 }
 
@@ -59,16 +68,14 @@ LanguageModel language_model(const Metadata& metadata) {
   const auto number = [&](std::string_view key) { return number_of(metadata, fmt::format("{}.{}", *text, key)); };
   const auto layers = number("block_count");
   if (!layers) refuse(fmt::format("the metadata has no '{}.block_count'", format::printable(*text)));
-  const std::uint32_t experts = number("expert_count").value_or(0);
   const std::uint32_t heads = number("attention.head_count").value_or(0);
   const std::uint32_t key_heads = number("attention.head_count_kv").value_or(heads);
-  const bool large =
-      std::ranges::any_of(k70b, [&](const Large& row) { return row.architecture == *text && row.layers == *layers; });
-  return {.architecture = std::string(*text),
-          .layers = *layers,
-          .experts = experts,
-          .queries_per_key = key_heads == 0 ? 0 : heads / key_heads,
-          .is_70b = large && (*text != "llama" || (experts != 8 && heads != key_heads))};
+  LanguageModel model{.architecture = std::string(*text),
+                      .layers = *layers,
+                      .experts = number("expert_count").value_or(0),
+                      .queries_per_key = key_heads == 0 ? 0 : heads / key_heads};
+  model.is_70b = is_70b(model, heads != key_heads);
+  return model;
 }
 
 }  // namespace headrace::plan

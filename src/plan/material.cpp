@@ -7,12 +7,10 @@ std::vector<Range> Material::ranges_of(std::size_t i) const {
   return {{first_of(i), 0, source_of(i).elements}};
 }
 
-std::uint64_t Material::bytes_in_inputs(std::size_t i) const noexcept {
-  const Derived* made = derived_of(i);
-  if (!made) return source_of(i).bytes;
-  std::uint64_t bytes = 0;
-  for (const Range& range : made->ranges) bytes += bytes_of(at(range.from).dtype, range.elements).value_or(0);
-  return bytes;
+std::uint64_t Material::bytes_in_inputs(std::size_t i, std::uint64_t elements) const noexcept {
+  const TensorInfo& source = source_of(i);
+  if (elements == source.elements && !derived_of(i)) return source.bytes;  // only the data tells how long texts are
+  return bytes_of(at(first_of(i)).dtype, elements).value_or(0);
 }
 
 std::size_t Material::memory_of_lists() const noexcept {

@@ -22,7 +22,8 @@ struct Origin {
   std::uint32_t tensor;  // index in that source's tensors
   Reason why;
   Importance importance = Importance::none;
-  std::uint16_t rule = kNoRule;  // index in the options' rules, or in the profile's where why is Reason::profile
+  std::uint16_t rule = kNoRule;  // that decided: index in the options' rules, or in the profile's
+  bool by_profile = false;
 };
 
 using Source = std::shared_ptr<const Checkpoint::Impl>;
@@ -58,8 +59,9 @@ struct Material {
 
   /// The ranges that tensor `i` consists of; one for an input's own.
   std::vector<Range> ranges_of(std::size_t i) const;
-  /// Bytes in the inputs of all that tensor `i` is made of, scales apart.
-  std::uint64_t bytes_in_inputs(std::size_t i) const noexcept;
+  /// Bytes in the inputs of all that tensor `i` is made of, or of some of its elements, scales apart.
+  std::uint64_t bytes_in_inputs(std::size_t i) const noexcept { return bytes_in_inputs(i, source_of(i).elements); }
+  std::uint64_t bytes_in_inputs(std::size_t i, std::uint64_t elements) const noexcept;
 
   /// Bytes that the lists hold, the sources apart.
   std::size_t memory_of_lists() const noexcept;

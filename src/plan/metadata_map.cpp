@@ -97,7 +97,7 @@ Metadata GgufMetadata::from_pairs(const Metadata& source, std::vector<std::strin
   } else if (const auto known = source.find(kArchitecture)) {
     out.set(kArchitecture, known->type(), known->bytes());
   }
-  out.set_u32(kFileType, file_type_of(tensors));
+  out.set_u32(kFileType, file_type.value_or(file_type_of(tensors)));
   out.set_u32(kQuantizationVersion, kQuantizationVersionNow);
   for (std::size_t i = 0; i < source.size(); ++i) {
     const std::string_view key = source.key(i);
@@ -121,11 +121,11 @@ Metadata GgufMetadata::from_gguf(const Metadata& source, std::vector<std::string
     return renamed ? records_shapes(key) : unusable.contains(key);
   });
   if (architecture) replace_architecture(source, *architecture, out, notes);
-  if (retyped) {
-    if (const auto old = source.find(kFileType); old && old->as_u64() != file_type_of(tensors)) {
-      notes.push_back(fmt::format("general.file_type {} becomes {}", old->to_string(), file_type_of(tensors)));
-    }
-    out.set_u32(kFileType, file_type_of(tensors));
+  if (retyped || file_type) {
+    const std::uint32_t type = file_type.value_or(file_type_of(tensors));
+    if (const auto old = source.find(kFileType); old && old->as_u64() != type)
+      notes.push_back(fmt::format("general.file_type {} becomes {}", old->to_string(), type));
+    out.set_u32(kFileType, type);
     if (any_block(tensors)) out.set_u32(kQuantizationVersion, kQuantizationVersionNow);
   }
   return out;

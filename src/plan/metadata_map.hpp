@@ -30,7 +30,8 @@ struct GgufMetadata {
   std::span<const TensorInfo> tensors;      // of the output
   bool retyped = false;                     // some of them
   bool renamed = false;                     // recorded shapes go by the old names and are left out
-  std::optional<std::string> architecture;  // asked for
+  std::optional<std::string> architecture;  // asked for, or found
+  std::optional<std::uint32_t> file_type;   // a recipe's; else that of the type most numbers have
   const KeySet& unusable;                   // keys that record the shape of no tensor and are left out
 
   /// From GGUF: unchanged, but for the type and the architecture where they change.

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace headrace {
@@ -27,12 +28,12 @@ struct Plan::Impl : plan::Material {
   std::vector<TensorInfo> tensors;           // of the output, in the order of its header; beside `origins`
   std::vector<std::string> rule_texts;       // of options.rules, then of profile.rules
   std::vector<std::uint32_t> by_source;      // indexes into `tensors`, in the order their bytes have in the sources
+  std::vector<std::string_view> entries;     // of the importance matrix, beside `tensors`; empty: none has one
   std::vector<std::uint32_t> unmeasured;     // indexes into `tensors`: those that wait for a look at their data
   base::Arena texts;                         // names and shapes that aren't their source's
   std::shared_ptr<const Metadata> metadata;  // the source's own where nothing in it changes
   std::vector<std::string> notes;
   std::vector<DroppedTensor> dropped;
-  bool source_names_first = false;  // in the importance matrix: layers have moved up
   format::Outputs outputs;
   std::uint64_t source_bytes = 0;
 
@@ -40,21 +41,14 @@ struct Plan::Impl : plan::Material {
   const Rule* rule_of(std::size_t i) const noexcept {
     const plan::Origin& origin = origins[i];
     if (origin.rule == plan::Origin::kNoRule) return nullptr;
-    return origin.why == Reason::profile ? &profile.rules[origin.rule] : &options.rules[origin.rule];
+    return origin.by_profile ? &profile.rules[origin.rule] : &options.rules[origin.rule];
   }
   std::string_view rule_text_of(std::size_t i) const noexcept {
     const plan::Origin& origin = origins[i];
     if (origin.rule == plan::Origin::kNoRule) return {};
-    return rule_texts[origin.rule + (origin.why == Reason::profile ? options.rules.size() : 0)];
+    return rule_texts[origin.rule + (origin.by_profile ? options.rules.size() : 0)];
   }
-  /// The name under which the importance matrix has tensor `i`: the output's, else the source's.
-  std::string_view name_in_imatrix(std::size_t i) const {
-    const std::string_view out = tensors[i].name, in = at(first_of(i)).name;
-    const auto [first, second] = source_names_first ? std::pair(in, out) : std::pair(out, in);
-    return imatrix->size_of(first) ? first : second;
-  }
-
-  /// True for every file of this machine that was opened for an input.
+  /// True for a file that an input is read from, or that led to one.
   bool is_input(const io::FileId& file) const noexcept;
 
   /// Bytes that the plan itself holds, its sources apart.

@@ -4,6 +4,7 @@
 #include "format/printable.hpp"
 #include "io/file.hpp"
 #include "plan/built_in_profiles.hpp"
+#include "plan/patterns.hpp"
 
 #include <headrace/error.hpp>
 
@@ -21,6 +22,8 @@ namespace {
 
 using Element = simdjson::dom::element;
 
+constexpr std::uint64_t kMemoryOfPattern = std::uint64_t{1} << 20;
+
 // Walks one object and hands each field to whoever knows it; others are errors, for a misspelt one would be passed over
 // silently otherwise.
 class Fields {
@@ -28,8 +31,9 @@ class Fields {
   Fields(std::string file, std::string where) : file_(std::move(file)), where_(std::move(where)) {}
 
   Error error(std::string_view field, std::string expected) const {
+    const std::string what = fmt::format("{}{}", where_, format::printable(field));
     return {ErrorCode::format,
-            fmt::format("the profile's field '{}{}' isn't right", where_, format::printable(field)),
+            what.empty() ? "this is no profile" : fmt::format("the profile's field '{}' isn't right", what),
             {.file = file_, .expected = std::move(expected), .hint = "docs/profiles.md explains the fields"}};
   }
 
@@ -71,6 +75,7 @@ class Fields {
     for (const std::string& text : texts(field, value)) {
       try {
         rules.push_back(parse_rule(text));
+        static_cast<void>(compile(rules.back().pattern, kMemoryOfPattern, fmt::format("rule '{}'", text)));
       } catch (const Error& wrong) {
         throw Error(ErrorCode::format, wrong.problem(), {.file = file_, .expected = wrong.detail().expected});
       }
@@ -78,6 +83,18 @@ class Fields {
         throw error(field, "no rmse: rules, which are a user's choice");
     }
     return rules;
+  }
+
+  DType dtype(std::string_view field, Element value) const {
+    const auto dtype = parse_dtype(text(field, value));
+    if (!dtype) throw error(field, "the name of a type");
+    return *dtype;
+  }
+
+  MetadataOverride metadata(std::string_view field, const std::string& pair) const try {
+    return parse_metadata_override(pair);
+  } catch (const Error& wrong) {
+    throw error(field, wrong.detail().expected);
   }
 
   Format format(std::string_view field, Element value) const {
@@ -144,8 +161,11 @@ Profile read_profile(const format::JsonDocument& document) {
       if (value.get(bytes)) throw fields.error(key, "a number of bytes");
       profile.longest_name = static_cast<std::size_t>(bytes);
     } else if (key == "otherwise") {
-      profile.otherwise = parse_dtype(fields.text(key, value));
-      if (!profile.otherwise) throw fields.error(key, "the name of a type");
+      profile.otherwise = fields.dtype(key, value);
+    } else if (key == "reads") {
+      fields.each(key, value, [&](Element one) { profile.reads.push_back(fields.dtype("reads", one)); });
+    } else if (key == "metadata") {
+      for (const std::string& pair : fields.texts(key, value)) profile.metadata.push_back(fields.metadata(key, pair));
     } else if (key == "prefixes") {
       fields.each(key, value, [&](Element one) { profile.prefixes.push_back(read_prefix(file, one)); });
     } else if (key == "architectures") {
@@ -194,7 +214,7 @@ Profile load_profile(const std::string& name_or_path, std::uint64_t memory) {
     return parse_profile(fmt::format("profile {}", profile.name), profile.text, memory);
   }
   std::error_code ignored;
-  if (!std::filesystem::exists(name_or_path, ignored)) {
+  if (!std::filesystem::is_regular_file(name_or_path, ignored)) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("'{}' is neither a profile nor a file", format::printable(name_or_path)),
                 {.expected = fmt::format("{}, or the path of a profile", fmt::join(profile_names(), ", "))});

@@ -3,7 +3,7 @@
 // A profile is JSON. src/plan/profiles holds the ones that the library carries; docs/profiles.md explains the fields.
 #pragma once
 
-#include <headrace/checkpoint.hpp>
+#include <headrace/plan.hpp>
 #include <headrace/rules.hpp>
 
 #include <cstddef>
@@ -38,10 +38,12 @@ struct Profile {
   std::optional<Format> to;
   std::optional<std::size_t> longest_name;  // bytes
   std::vector<ProfilePrefix> prefixes;
-  std::optional<DType> otherwise;  // of tensors that the output can't hold and nothing else is said about
-  bool keep_uneven_rows = false;   // instead of falling back to a type whose blocks fit
-  std::vector<Rule> rules;         // in force after the user's and before every default
-  std::string needs_architecture;  // why one must be recognised or given; empty: it needn't
+  std::vector<MetadataOverride> metadata;  // of the output
+  std::vector<DType> reads;                // floats and block types that its readers take; empty: any
+  std::optional<DType> otherwise;          // of tensors that the output can't hold and nothing else is said about
+  bool keep_uneven_rows = false;           // instead of falling back to a type whose blocks fit
+  std::vector<Rule> rules;                 // in force after the user's and before every default
+  std::string needs_architecture;          // why one must be recognised or given; empty: it needn't
   std::vector<ProfileArchitecture> architectures;  // the first that fits is the one
 
   /// Bytes held, about.

@@ -56,4 +56,12 @@ std::optional<std::string> LayerPruning::renamed(std::string_view name) const {
                      name.substr(number->at + number->size));
 }
 
+std::string LayerPruning::name_before(std::string_view name) const {
+  const auto number = first_layer(name);
+  if (!number) return std::string(name);
+  std::uint32_t layer = number->layer;
+  for (const std::uint32_t gone : layers_) layer += gone <= layer ? 1 : 0;
+  return fmt::format("{}{}{}", name.substr(0, number->at), layer, name.substr(number->at + number->size));
+}
+
 }  // namespace headrace::plan

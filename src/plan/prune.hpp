@@ -20,6 +20,9 @@ class LayerPruning {
   /// is left out.
   std::optional<std::string> renamed(std::string_view name) const;
 
+  /// The reverse: the name that a tensor of the output had before.
+  std::string name_before(std::string_view name) const;
+
   std::uint32_t kept_layers() const noexcept { return kept_; }
 
  private:

@@ -60,29 +60,45 @@ class Names {
   format::NameIndex index_;
 };
 
-const ProfileArchitecture* find_architecture(const Draft& draft) {
-  const Names names(draft);
-  for (const ProfileArchitecture& architecture : draft.profile.architectures) {
-    if (std::ranges::none_of(architecture.has, [&](const auto& list) { return names.has_all(list); })) continue;
-    const auto wrong = std::ranges::find_if(architecture.has_not, [&](const auto& name) { return names.has(name); });
-    if (wrong == architecture.has_not.end()) return &architecture;
-    throw Error(ErrorCode::unsupported, fmt::format("--for {} can't take this model", draft.profile.name),
-                {.file = draft.sources.front()->location,
-                 .tensor = *wrong,
-                 .hint = fmt::format("{}; --rename and --concat can make them", architecture.has_not_why)});
-  }
-  return nullptr;
+// Throws where the names are of a layout of that architecture which the profile's readers refuse.
+void require_layout(const Draft& draft, const Names& names, const ProfileArchitecture& architecture) {
+  const auto wrong = std::ranges::find_if(architecture.has_not, [&](const auto& name) { return names.has(name); });
+  if (wrong == architecture.has_not.end()) return;
+  throw Error(ErrorCode::unsupported, fmt::format("--for {} can't take this model", draft.profile.name),
+              {.file = draft.sources.front()->location,
+               .tensor = *wrong,
+               .hint = fmt::format("{}; --rename and --concat can make them", architecture.has_not_why)});
 }
 
-// The architecture that the caller or the only input names.
-std::optional<std::string> given_architecture(const Draft& draft) {
-  if (draft.options.architecture) return draft.options.architecture;
-  for (const Source& source : draft.sources) {
-    if (source->header.format != Format::gguf) continue;
-    const auto value = source->header.metadata.find(kArchitecture);
-    if (value && value->type() == ValueType::string) return std::string(value->as_string().value_or(""));
+const ProfileArchitecture* find_by_tensors(const Draft& draft, const Names& names) {
+  const auto at = std::ranges::find_if(draft.profile.architectures, [&](const ProfileArchitecture& architecture) {
+    return std::ranges::any_of(architecture.has, [&](const auto& list) { return names.has_all(list); });
+  });
+  return at == draft.profile.architectures.end() ? nullptr : &*at;
+}
+
+// The architecture that the metadata of the inputs names, of those whose tensors come into the output.
+std::optional<std::string> named_architecture(const Draft& draft) {
+  std::vector<bool> counts(draft.sources.size());
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) counts[draft.first_of(i).source] = true;
+  for (std::size_t i = 0; i < draft.sources.size(); ++i) {
+    const format::Header& header = draft.sources[i]->header;
+    if (!counts[i] || header.format != Format::gguf) continue;
+    const auto value = header.metadata.find(kArchitecture);
+    const auto text = value ? value->as_string() : std::nullopt;
+    if (text && !text->empty()) return std::string(*text);
   }
   return std::nullopt;
+}
+
+[[noreturn]] void refuse_unknown(const Draft& draft) {
+  std::vector<std::string_view> known;
+  for (const ProfileArchitecture& architecture : draft.profile.architectures) known.push_back(architecture.name);
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("--for {}: the tensors' names are of no model that it knows", draft.profile.name),
+              {.file = draft.sources.front()->location,
+               .expected = fmt::format("{}", fmt::join(known, ", ")),
+               .hint = fmt::format("{}; say which with --architecture NAME", draft.profile.needs_architecture)});
 }
 
 // [elements / 256, 256]
@@ -123,30 +139,46 @@ void load_profile(Draft& draft) {
 void recognise(Draft& draft) {
   Profile& profile = draft.profile;
   if (profile.architectures.empty()) return;
-  const std::optional<std::string> given = given_architecture(draft);
-  const ProfileArchitecture* found = find_architecture(draft);
-  if (given) {  // whoever says what it is knows better
-    const auto at = std::ranges::find(profile.architectures, *given, &ProfileArchitecture::name);
-    found = at == profile.architectures.end() ? nullptr : &*at;
-  }
-  if (!found && !given && !profile.needs_architecture.empty()) {
-    std::vector<std::string_view> known;
-    for (const ProfileArchitecture& architecture : profile.architectures) known.push_back(architecture.name);
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("--for {}: the tensors' names are of no model that it knows", profile.name),
-                {.file = draft.sources.front()->location,
-                 .expected = fmt::format("{}", fmt::join(known, ", ")),
-                 .hint = fmt::format("{}; say which with --architecture NAME", profile.needs_architecture)});
+  const auto by_name = [&](const std::string& name) -> const ProfileArchitecture* {
+    const auto at = std::ranges::find(profile.architectures, name, &ProfileArchitecture::name);
+    return at == profile.architectures.end() ? nullptr : &*at;
+  };
+  const Names names(draft);
+  const ProfileArchitecture* found = nullptr;
+  if (const ProfileArchitecture* alike = find_by_tensors(draft, names)) require_layout(draft, names, *alike);
+  if (draft.options.architecture) {  // whoever says what it is knows better
+    found = by_name(*draft.options.architecture);
+    if (!found)
+      draft.notes.push_back(fmt::format("--for {} doesn't know the architecture '{}'", profile.name,
+                                        format::printable(*draft.options.architecture)));
+  } else if ((found = find_by_tensors(draft, names))) {
+    draft.architecture = found->name;
+    draft.notes.push_back(fmt::format("--for {}: the tensors' names are those of {}", profile.name, found->name));
+  } else if (const auto named = named_architecture(draft)) {
+    draft.architecture = *named;
+    found = by_name(*named);
+  } else if (!profile.needs_architecture.empty()) {
+    refuse_unknown(draft);
   }
   if (!found) return;
-  if (!given) {
-    draft.options.architecture = found->name;
-    draft.notes.push_back(fmt::format("--for {}: the tensors' names are those of {}", profile.name, found->name));
-  }
-  if (found->rearrange) rearrange(draft);
+  require_layout(draft, names, *found);
+  if (found->rearrange && draft.to == Format::gguf) rearrange(draft);
   std::vector<Rule> rules = found->rules;
   rules.insert(rules.end(), profile.rules.begin(), profile.rules.end());
   profile.rules = std::move(rules);
+}
+
+void note_unreadable(Draft& draft) {
+  if (draft.profile.reads.empty()) return;
+  Tally unreadable;
+  for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
+    const DType to = draft.tensors[i].dtype;
+    if ((is_block(to) || is_float(to)) && std::ranges::find(draft.profile.reads, to) == draft.profile.reads.end())
+      unreadable.add(draft.tensors[i].name);
+  }
+  if (unreadable.count > 0)
+    draft.notes.push_back(fmt::format("--for {}: its readers are not known to take the type of {}", draft.profile.name,
+                                      unreadable.text()));
 }
 
 void require_short_names(const Draft& draft) {

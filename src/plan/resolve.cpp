@@ -31,13 +31,25 @@ std::vector<std::uint32_t> order_of_source(const Plan::Impl& plan) {
 // Bits of an element of a type that safetensors holds.
 std::size_t bits_of(DType dtype) { return std::size_t{8} * info(dtype).block_bytes / info(dtype).block_elements; }
 
+// True where each tensor, laid behind the one before, begins at a multiple of its element's bytes.
+bool is_aligned(const Plan::Impl& plan, const std::vector<std::uint32_t>& order) {
+  std::uint64_t at = 0;
+  for (const std::uint32_t i : order) {
+    const std::size_t bits = bits_of(plan.tensors[i].dtype);
+    if (bits >= 8 && at % (bits / 8) != 0) return false;
+    at += plan.tensors[i].bytes;
+  }
+  return true;
+}
+
 // safetensors has no padding. A copy keeps its source's order; where types change, the widest come first, so that
 // every tensor is aligned to its element (the reference writer sorts so too). F6 and F4 come last: their length may be
 // odd, and they need no alignment.
 std::vector<std::uint32_t> order_of_data(const Plan::Impl& plan, bool retyped) {
   if (plan.to != Format::safetensors) return {};
   const bool copies = !retyped && plan.sources.size() == 1 && plan.sources.front()->header.format == plan.to;
-  if (copies) return plan.by_source;
+  const bool whole = plan.dropped.empty() && plan.derived.empty();
+  if (copies && (whole || is_aligned(plan, plan.by_source))) return plan.by_source;
   std::vector<std::uint32_t> order = plan.by_source;
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
     return bits_of(plan.tensors[a].dtype) > bits_of(plan.tensors[b].dtype);
@@ -117,7 +129,7 @@ std::shared_ptr<const Plan::Impl> resolve(Draft draft) {
   plan->tensors = std::move(draft.tensors);
   plan->unmeasured = std::move(draft.unmeasured);
   plan->dropped = std::move(draft.dropped);
-  plan->source_names_first = draft.layers > 0;
+  plan->entries = std::move(draft.entries);
   plan->texts = std::move(draft.texts);
   if (draft.keeps_metadata) {
     plan->metadata = {plan->sources.front(), &plan->sources.front()->header.metadata};
@@ -161,7 +173,7 @@ std::size_t headrace::Plan::Impl::memory() const noexcept {
                       (by_source.capacity() + unmeasured.capacity()) * sizeof(std::uint32_t) + texts.memory() +
                       outputs.memory() + profile.memory();
   if (metadata.get() != &sources.front()->header.metadata) bytes += metadata->memory();
-  if (imatrix) bytes += imatrix->memory();
+  if (imatrix) bytes += imatrix->memory() + entries.capacity() * sizeof(std::string_view);
   for (const std::string& note : notes) bytes += sizeof(note) + note.capacity();
   for (const DroppedTensor& one : dropped) bytes += sizeof(one) + one.why.capacity();
   return bytes;

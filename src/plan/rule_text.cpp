@@ -1,7 +1,9 @@
 // Rules as people write them.
+#include "codec/codec.hpp"
 #include "format/printable.hpp"
 
 #include <headrace/error.hpp>
+#include <headrace/recipe.hpp>
 #include <headrace/rules.hpp>
 
 #include <fmt/format.h>
@@ -20,8 +22,9 @@ using Of = Condition::Of;
 using Is = Condition::Is;
 using Kind = Action::Kind;
 
-constexpr std::array<std::pair<std::string_view, Of>, 3> kOf = {
-    {{"ndim", Of::ndim}, {"elements", Of::elements}, {"row", Of::row}}};
+// The longer ones first, where one begins like another.
+constexpr std::array<std::pair<std::string_view, Of>, 4> kOf = {
+    {{"ndim", Of::ndim}, {"elements", Of::elements}, {"rows", Of::rows}, {"row", Of::row}}};
 // The longer ones first.
 constexpr std::array<std::pair<std::string_view, Is>, 7> kIs = {{{"<=", Is::at_most},
                                                                  {">=", Is::at_least},
@@ -67,7 +70,7 @@ std::optional<Condition> condition_in(std::string_view word) {
 std::string type_names() {
   std::vector<std::string_view> names;
   for (const DTypeInfo& type : all_dtypes()) {
-    if ((is_float(type.dtype) || is_block(type.dtype)) && !type.internal)
+    if (codec::can_encode(type.dtype) && !type.internal)
       names.push_back(type.ggml_name.empty() ? type.name : type.ggml_name);
   }
   return fmt::format("{}", fmt::join(names, ", "));
@@ -108,6 +111,10 @@ Action action_in(std::string_view rule, std::string_view text) {
     return action;
   }
   if (text.empty()) refuse(rule, "says nothing to do", kActions);
+  if (!parse_dtype(text) && parse_recipe(text)) {
+    refuse(rule, fmt::format("{} is a recipe of several types", name(*parse_recipe(text))),
+           "a type, such as q4_K; --recipe chooses types for a whole model");
+  }
   if (!parse_dtype(text)) {
     refuse(rule, fmt::format("unknown type or action '{}'", format::printable(text)),
            fmt::format("{}; types: {}", kActions, type_names()));
@@ -195,6 +202,7 @@ Rule parse_rule(std::string_view text) {
 std::vector<Rule> parse_rules(std::string_view text, std::string_view file) {
   std::vector<Rule> rules;
   std::size_t line_number = 0;
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // a byte-order mark
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = trimmed(text.substr(0, end));
@@ -203,6 +211,8 @@ std::vector<Rule> parse_rules(std::string_view text, std::string_view file) {
     if (line.empty() || line.front() == '#') continue;
     try {
       rules.push_back(parse_rule(line));
+      rules.back().file = file;
+      rules.back().line = line_number;
     } catch (const Error& error) {
       ErrorDetail detail = error.detail();
       detail.file = file;

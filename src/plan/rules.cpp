@@ -8,17 +8,34 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace headrace::plan {
 namespace {
 
-std::string text_of(const Rule& rule) { return fmt::format("rule '{}'", format::printable(to_string(rule))); }
+// "line 3: rule 'a=f16'"
+std::string text_of(const Rule& rule) {
+  const std::string line = rule.line > 0 ? fmt::format("line {}: ", rule.line) : "";
+  return fmt::format("{}rule '{}'", line, format::printable(to_string(rule)));
+}
+
+std::unique_ptr<RE2> compiled(const Rule& rule, std::uint64_t memory) try {
+  return rule.pattern.empty() ? nullptr : compile(rule.pattern, memory, text_of(rule));
+} catch (const Error& error) {
+  ErrorDetail detail = error.detail();
+  detail.file = rule.file;
+  throw Error(error.code(), error.problem(), std::move(detail));
+}
 
 bool holds(const Condition& condition, const TensorInfo& tensor) {
   switch (condition.of) {
     case Condition::Of::ndim: return condition.holds(tensor.shape.size());
     case Condition::Of::elements: return condition.holds(tensor.elements);
     case Condition::Of::row: return condition.holds(tensor.row_elements());
+    case Condition::Of::rows: {
+      const std::uint64_t row = tensor.row_elements();
+      return condition.holds(row == 0 ? 0 : tensor.elements / row);
+    }
   }
   return false;
 }
@@ -27,8 +44,7 @@ bool holds(const Condition& condition, const TensorInfo& tensor) {
 
 Rules::Rules(std::span<const Rule> rules, std::uint64_t memory) : rules_(rules) {
   const std::uint64_t each = memory_each(rules.size(), memory, "rules");
-  for (const Rule& rule : rules)
-    compiled_.push_back({rule.pattern.empty() ? nullptr : compile(rule.pattern, each, text_of(rule))});
+  for (const Rule& rule : rules) compiled_.push_back({compiled(rule, each)});
 }
 
 std::optional<std::size_t> Rules::match(const TensorInfo& tensor) {
@@ -50,8 +66,9 @@ std::optional<std::size_t> Rules::match(const TensorInfo& tensor) {
 void Rules::require_all_matched() const {
   for (std::size_t i = 0; i < compiled_.size(); ++i) {
     if (compiled_[i].matched) continue;
-    throw Error(ErrorCode::invalid_argument, text_of(rules_[i]) + " matches no tensor",
-                {.hint = "'headrace inspect FILE --tensors' lists the names; a prefix counts too"});
+    throw Error(
+        ErrorCode::invalid_argument, text_of(rules_[i]) + " matches no tensor",
+        {.file = rules_[i].file, .hint = "'headrace inspect FILE --tensors' lists the names; a prefix counts too"});
   }
 }
 

@@ -26,8 +26,6 @@ class Rules {
   /// The index of the first rule that matches the tensor: its name, and its shape as it is so far.
   std::optional<std::size_t> match(const TensorInfo& tensor);
 
-  const Rule& operator[](std::size_t i) const noexcept { return rules_[i]; }
-
   /// Throws Error(invalid_argument) naming the first rule that matched none of the tensors seen.
   void require_all_matched() const;
 

@@ -68,6 +68,10 @@ constexpr std::size_t kLongestName = std::size_t{64} << 10;  // bytes; replaceme
 
 void rename(Draft& draft, std::size_t i, std::string_view name) {
   if (draft.tensors[i].name == name) return;
+  if (name.empty()) {
+    throw Error(ErrorCode::invalid_argument, "nothing would be left of the name",
+                {.tensor = format::printable(draft.tensors[i].name)});
+  }
   if (name.size() > kLongestName) {
     throw Error(ErrorCode::invalid_argument, "the new name is too long",
                 {.tensor = format::printable(draft.tensors[i].name),
@@ -122,34 +126,42 @@ bool any_begins(const Draft& draft, std::string_view prefix) {
 // SD1 and SDXL, pipelines of diffusers.
 struct ComponentPrefixes {
   std::string_view component;
-  std::array<std::string_view, 4> prefixes;
+  std::array<std::string_view, 3> prefixes;
 };
-constexpr std::array<ComponentPrefixes, 6> kComponents = {{
-    {"vae", {"vae.", "first_stage_model."}},
-    {"diffusion_model", {"model.diffusion_model.", "diffusion_model.", "transformer.", "unet."}},
+constexpr std::array<ComponentPrefixes, 10> kComponents = {{
+    {"vae", {"first_stage_model."}},
+    {"diffusion_model", {"model.diffusion_model.", "transformer.", "unet."}},
+    {"transformer", {"model.diffusion_model."}},
+    {"unet", {"model.diffusion_model."}},
     {"clip_l",
-     {"text_encoders.clip_l.transformer.", "cond_stage_model.transformer.", "conditioner.embedders.0.transformer.",
-      "text_encoder."}},
-    {"clip_g", {"text_encoders.clip_g.transformer.", "conditioner.embedders.1.model.", "text_encoder_2."}},
-    {"t5xxl", {"text_encoders.t5xxl.transformer.", "text_encoder_3."}},
-    {"text_encoder", {"text_encoder.", "cond_stage_model.transformer."}},
+     {"text_encoders.clip_l.transformer.", "cond_stage_model.transformer.", "conditioner.embedders.0.transformer."}},
+    {"clip_g", {"text_encoders.clip_g.transformer.", "conditioner.embedders.1.model."}},
+    {"t5xxl", {"text_encoders.t5xxl.transformer."}},
+    {"text_encoder", {"text_encoders.clip_l.transformer.", "cond_stage_model.transformer."}},
+    {"text_encoder_2", {"text_encoders.clip_g.transformer.", "text_encoders.t5xxl.transformer."}},
+    {"text_encoder_3", {"text_encoders.t5xxl.transformer."}},
 }};
+
+// The component's own name is tried first.
+std::vector<std::string> prefixes_of(const std::string& component) {
+  std::vector<std::string> prefixes = {component.ends_with('.') ? component : component + "."};
+  for (const ComponentPrefixes& known : kComponents) {
+    if (known.component != component) continue;
+    for (const std::string_view prefix : known.prefixes) {
+      if (!prefix.empty()) prefixes.emplace_back(prefix);
+    }
+  }
+  return prefixes;
+}
 
 void take_component(Draft& draft) {
   const std::string& component = draft.options.shaping.component;
   if (component.empty()) return;
-  const std::string why = fmt::format("--component {}", component);
+  const std::vector<std::string> prefixes = prefixes_of(component);
+  const auto at = std::ranges::find_if(prefixes, [&](const std::string& prefix) { return any_begins(draft, prefix); });
+  if (at != prefixes.end()) return keep_prefix(draft, *at, fmt::format("--component {}", component));
   std::vector<std::string> tried;
-  for (const ComponentPrefixes& known : kComponents) {
-    if (known.component != component) continue;
-    for (const std::string_view prefix : known.prefixes) {
-      if (!prefix.empty() && any_begins(draft, prefix)) return keep_prefix(draft, prefix, why);
-      if (!prefix.empty()) tried.emplace_back(fmt::format("'{}'", prefix));
-    }
-  }
-  const std::string own = component.ends_with('.') ? component : component + ".";
-  if (any_begins(draft, own)) return keep_prefix(draft, own, why);
-  tried.push_back(fmt::format("'{}'", format::printable(own)));
+  for (const std::string& prefix : prefixes) tried.push_back(fmt::format("'{}'", format::printable(prefix)));
   throw Error(ErrorCode::invalid_argument, fmt::format("there is no component '{}' here", format::printable(component)),
               {.file = draft.sources.front()->location,
                .expected = fmt::format("names that begin with {}", fmt::join(tried, " or ")),
@@ -171,10 +183,13 @@ void strip(Draft& draft) {
   std::vector<bool> used(prefixes.size());
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     const std::string_view name = draft.tensors[i].name;
-    const auto at = std::ranges::find_if(prefixes, [&](const std::string& prefix) { return name.starts_with(prefix); });
-    if (at == prefixes.end()) continue;
-    used[static_cast<std::size_t>(at - prefixes.begin())] = true;
-    rename(draft, i, name.substr(at->size()));
+    std::optional<std::size_t> first;
+    for (std::size_t k = 0; k < prefixes.size(); ++k) {
+      if (!name.starts_with(prefixes[k])) continue;
+      used[k] = true;
+      if (!first) first = k;
+    }
+    if (first) rename(draft, i, name.substr(prefixes[*first].size()));
   }
   const auto idle = std::ranges::find(used, false);
   if (idle == used.end()) return;
@@ -233,7 +248,7 @@ std::uint32_t block_count(const Draft& draft) {
 void prune(Draft& draft) {
   const auto& layers = draft.options.shaping.prune_layers;
   if (layers.empty()) return;
-  const LayerPruning pruning(layers, block_count(draft));
+  const LayerPruning& pruning = draft.pruning.emplace(layers, block_count(draft));
   std::vector<bool> out(draft.tensors.size());
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     if (const auto name = pruning.renamed(draft.tensors[i].name)) {
@@ -242,7 +257,6 @@ void prune(Draft& draft) {
       draft.drop(i, "--prune-layers", out);
     }
   }
-  draft.layers = pruning.kept_layers();
   draft.renamed = true;
   draft.leave_out(out);
 }
@@ -275,7 +289,10 @@ void find_duplicates(const Draft& draft, const OnClash& on_clash) {
 void settle_duplicates(Draft& draft) {
   if (!draft.renamed) return;  // within one file names are unique
   const Prefer prefer = draft.options.shaping.prefer;
-  if (prefer == Prefer::none) return refuse_duplicates(draft);
+  if (prefer == Prefer::none)
+    return refuse_duplicates(draft,
+                             "a prefix for one of them keeps both: --component PREFIX=FILE; --prefer first (or "
+                             "last) takes one of them");
   std::vector<bool> out(draft.tensors.size());
   Tally settled;
   find_duplicates(draft, [&](std::size_t first, std::size_t second) {
@@ -293,12 +310,10 @@ void settle_duplicates(Draft& draft) {
 
 }  // namespace
 
-void refuse_duplicates(const Draft& draft) {
+void refuse_duplicates(const Draft& draft, const std::string& way_out) {
   find_duplicates(draft, [&](std::size_t first, std::size_t second) -> bool {
     throw Error(ErrorCode::conflict, fmt::format("{} and {} both have it", claim(draft, first), claim(draft, second)),
-                {.tensor = format::printable(draft.tensors[second].name),
-                 .hint = "a prefix for one of them keeps both: --component PREFIX=FILE; --prefer first (or last) takes "
-                         "one of them"});
+                {.tensor = format::printable(draft.tensors[second].name), .hint = way_out});
   });
 }
 

@@ -10,7 +10,7 @@ namespace headrace::plan {
 /// invalid_argument for a bad pattern, and for a pattern, prefix or layer that nothing matches.
 void shape_list(Draft& draft);
 
-/// Throws Error(conflict) when two tensors have one name.
-void refuse_duplicates(const Draft& draft);
+/// Throws Error(conflict) when two tensors have one name. `way_out`: what can be done about it.
+void refuse_duplicates(const Draft& draft, const std::string& way_out);
 
 }  // namespace headrace::plan

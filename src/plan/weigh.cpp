@@ -61,12 +61,15 @@ bool is_let_in(const Draft& draft, std::string_view name) {
   return std::ranges::none_of(options.imatrix_exclude, is_in);
 }
 
-// By the name in the output, else by that in the input; the other way round where layers have moved up. Nothing when
-// there is no entry.
+// By the name in the output, as it was before layers moved up, else by that in the input; nothing when there is no
+// entry. A view into the matrix.
 std::optional<std::string_view> entry_for(const Draft& draft, std::size_t i) {
   const std::string_view out = draft.tensors[i].name, in = draft.at(draft.first_of(i)).name;
-  for (const std::string_view name : draft.layers > 0 ? std::array{in, out} : std::array{out, in}) {
-    if (draft.imatrix->size_of(name)) return name;
+  const std::string before = draft.pruning ? draft.pruning->name_before(out) : std::string(out);
+  for (const std::string_view name : {std::string_view(before), in}) {
+    for (const auto& file : draft.imatrix->files()) {
+      if (const auto entry = file.find(name)) return file.entries()[*entry].name;
+    }
   }
   return std::nullopt;
 }
@@ -83,25 +86,31 @@ bool is_known(const Draft& draft, std::string_view name) {
 }
 
 // Entries whose tensor isn't there: of another model, or of a part that isn't converted.
-Tally entries_without_tensor(const Draft& draft, const std::set<std::string_view>& used) {
+Tally entries_without_tensor(const Draft& draft, std::set<std::string_view> known) {
+  for (const DroppedTensor& dropped : draft.dropped) known.insert(dropped.name);
   Tally unknown;
   for (const auto& file : draft.imatrix->files()) {
     for (const TensorInfo& entry : file.entries()) {
-      if (!used.contains(entry.name) && !is_known(draft, entry.name)) unknown.add(entry.name);
+      if (!known.contains(entry.name) && !is_known(draft, entry.name)) unknown.add(entry.name);
     }
   }
   return unknown;
 }
 
 void weigh_by_files(Draft& draft) {
+  const ConvertOptions& options = draft.options;
+  std::size_t let_in = 0;
   Tally missing, shared;
   std::set<std::string_view> used;
   for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
     const TensorInfo& tensor = draft.tensors[i];
     if (!may_use_weights(draft, i) || !is_let_in(draft, tensor.name)) continue;
+    ++let_in;
     if (const auto entry = entry_for(draft, i)) {
       require_fit(draft, tensor, *entry);
       draft.origins[i].importance = Importance::file;
+      draft.entries.resize(draft.tensors.size());
+      draft.entries[i] = *entry;
       if (!used.insert(*entry).second) shared.add(tensor.name);
     } else {
       missing.add(tensor.name);
@@ -119,6 +128,10 @@ void weigh_by_files(Draft& draft) {
   if (missing.count > 0)
     draft.notes.push_back(
         fmt::format("made without weights, for the importance matrix has no entry: {}", missing.text()));
+  if (used.empty() && let_in == 0 && !(options.imatrix_include.empty() && options.imatrix_exclude.empty())) {
+    draft.notes.push_back("--include-weights and --exclude-weights let no tensor be weighed");
+    return;
+  }
   if (used.empty()) draft.notes.push_back("the importance matrix matters to none of the types that are made");
   if (shared.count > 0) {
     draft.notes.push_back(
@@ -137,6 +150,9 @@ void weigh(Draft& draft) {
     throw Error(ErrorCode::invalid_argument, has_files ? "an importance matrix is given but not to be used"
                                                        : "an importance matrix is to be used but none is given");
   }
+  if (!has_files && !(options.imatrix_include.empty() && options.imatrix_exclude.empty()))
+    throw Error(ErrorCode::invalid_argument, "--include-weights and --exclude-weights are about an importance matrix",
+                {.hint = "give one with --imatrix FILE"});
   if (options.importance == Importance::ones) {
     for (std::size_t i = 0; i < draft.tensors.size(); ++i) {
       if (may_use_weights(draft, i)) draft.origins[i].importance = Importance::ones;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <functional>
 #include <string>
+#include <utility>
 
 namespace headrace::plan {
 namespace {
@@ -24,15 +25,6 @@ TEST(Recipe, IsFoundByItsNameInAnyCase) {
   EXPECT_EQ(parse_recipe("Q5_K"), Recipe::Q5_K_M);
   EXPECT_EQ(parse_recipe("mxfp4_moe"), Recipe::MXFP4_MOE);
   for (const char* name : {"", "Q4_K_", "Q4_K_M ", "Q4_K_L", "MXFP4", "15", "COPY"}) EXPECT_FALSE(parse_recipe(name));
-}
-
-TEST(Recipe, HasLlamaCppsNumber) {
-  EXPECT_EQ(info(Recipe::F32).file_type, 0U);
-  EXPECT_EQ(info(Recipe::Q8_0).file_type, 7U);
-  EXPECT_EQ(info(Recipe::Q4_K_M).file_type, 15U);
-  EXPECT_EQ(info(Recipe::IQ2_S).file_type, 28U);
-  EXPECT_EQ(info(Recipe::IQ2_S).type, DType::IQ2_XS);
-  EXPECT_EQ(info(Recipe::MXFP4_MOE).file_type, 38U);
 }
 
 Metadata llama(std::uint32_t layers, std::uint32_t heads, std::uint32_t key_heads) {
@@ -85,6 +77,9 @@ TEST(LanguageModel, MayHaveANumberOfHeadsForEachLayer) {
 TEST(LanguageModel, Of70BillionWeights) {
   EXPECT_TRUE(language_model(llama(80, 64, 8)).is_70b);
   EXPECT_FALSE(language_model(llama(80, 64, 64)).is_70b);  // the first Llama, of 65 billion
+  Metadata experts = llama(80, 64, 8);
+  experts.set_u32("llama.expert_count", 8);
+  EXPECT_FALSE(language_model(experts).is_70b);
   EXPECT_FALSE(language_model(llama(60, 64, 8)).is_70b);
 }
 
@@ -97,7 +92,7 @@ TEST(LanguageModel, IsNothingElse) {
   metadata.set_string("general.architecture", "flux");
   EXPECT_NE(problem_of(metadata).find("no 'flux.block_count'"), std::string::npos);
   metadata.set_string("flux.block_count", "19");
-  EXPECT_NE(problem_of(metadata).find("'flux.block_count' is no number"), std::string::npos);
+  EXPECT_NE(problem_of(metadata).find("'flux.block_count' is no whole number"), std::string::npos);
 }
 
 struct Tensor {
@@ -225,6 +220,34 @@ TEST(RecipeChoice, OptionsSayWhatTheEndsAre) {
   options = {.recipe = Recipe::Q4_K_M, .pure = true};
   EXPECT_EQ(choose(options, model, both), (Types{DType::Q4_K, DType::Q4_K}));
   EXPECT_EQ(choose(options, model, tied), (Types{DType::Q4_K}));
+}
+
+// What architectures alone have that llama-quantize only knows by name.
+TEST(RecipeChoice, SomeArchitecturesHaveRulesOfTheirOwn) {
+  const std::vector<Tensor> tensors = {
+      {"blk.0.attn_q_a.weight", kMatrix},        {"blk.0.nextn.eh_proj.weight", kMatrix},
+      {"blk.0.attn_v_b.weight", kMatrix},        {"blk.0.ffn_latent_up.weight", kMatrix},
+      {"blk.0.attn_gate.weight", kMatrix},       {"decision.a.weight", kMatrix},
+      {"blk.0.attn_kv_b.weight", {2, 256, 256}}, {"blk.0.ffn_up_exps.weight", {2, 256, 256}}};
+  const auto of = [&](std::string architecture, Recipe recipe) {
+    return choose({recipe}, {.architecture = std::move(architecture), .layers = 8}, tensors);
+  };
+  constexpr DType own = DType::Q3_K, q8 = DType::Q8_0, fp4 = DType::MXFP4;
+  EXPECT_EQ(of("llama", Recipe::Q3_K_S), (Types{own, own, own, own, own, own, own, own}));
+  EXPECT_EQ(of("glm5-next", Recipe::Q3_K_S), (Types{q8, q8, {}, own, own, own, own, own}));
+  EXPECT_EQ(of("muse-spark", Recipe::Q3_K_S), (Types{own, own, own, q8, q8, own, own, own}));
+  EXPECT_EQ(of("vllm-decision2", Recipe::Q3_K_S), (Types{own, own, own, own, own, {}, own, own}));
+  EXPECT_EQ(of("llama", Recipe::MXFP4_MOE), (Types{q8, q8, q8, q8, q8, q8, fp4, fp4}));
+  EXPECT_EQ(of("bailingmoe3", Recipe::MXFP4_MOE), (Types{q8, q8, q8, q8, q8, q8, q8, fp4}));
+}
+
+// Refused then, but a plan says first what it would be.
+TEST(RecipeChoice, OfTheSmallestTypesIsMadeWithoutAnImportanceMatrixToo) {
+  const LanguageModel model{.architecture = "llama", .layers = 8};
+  const std::vector<Tensor> tensors = {
+      {"blk.0.attn_v.weight", kMatrix}, {"blk.0.ffn_down.weight", kMatrix}, {"blk.1.ffn_down.weight", kMatrix}};
+  EXPECT_EQ(choose({Recipe::IQ3_XXS}, model, tensors), (Types{DType::IQ3_S, DType::Q4_K, DType::Q3_K}));
+  EXPECT_EQ(choose({Recipe::Q2_K_S}, model, tensors), (Types{DType::Q2_K, DType::Q4_K, DType::Q2_K}));
 }
 
 // "mmproj": for llama-quantize a model of no layers.
