@@ -57,8 +57,9 @@ std::vector<Input> inputs_of(const InputArguments& arguments) {
   for (const std::string& model : arguments.models) {
     std::error_code ignored;
     if (parse_recipe(model) && !std::filesystem::exists(model, ignored))
-      throw UsageError(fmt::format("'{}' is no input; a recipe is chosen with --recipe {}, and the output named with -o FILE",
-                                   model, name(*parse_recipe(model))));
+      throw UsageError(
+          fmt::format("'{}' is no input; a recipe is chosen with --recipe {}, and the output named with -o FILE", model,
+                      name(*parse_recipe(model))));
     inputs.push_back({model});
   }
   for (std::size_t i = 0; i < kComponents.size(); ++i) {
