@@ -32,7 +32,7 @@
 #include "codec/codec.hpp"
 #include "codec/kernel.hpp"
 #include "codec/simd/error_kernels.hpp"
-#include "flow/error_meter.hpp"
+#include "flow/piece_errors.hpp"
 
 namespace headrace::codec {
 namespace {

@@ -1,7 +1,7 @@
 // ErrorLog: how far the tensors of an output are from what they were made of.
 #pragma once
 
-#include "flow/error_meter.hpp"
+#include "flow/piece_errors.hpp"
 #include "plan/plan.hpp"
 
 #include <headrace/convert.hpp>

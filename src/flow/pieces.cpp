@@ -2,7 +2,7 @@
 
 #include "base/checked.hpp"
 #include "codec/codec.hpp"
-#include "flow/error_meter.hpp"
+#include "flow/piece_errors.hpp"
 #include "flow/piece_weights.hpp"
 #include "flow/strided.hpp"
 

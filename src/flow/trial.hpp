@@ -1,7 +1,7 @@
 // Trial: the candidates of one tensor, while they are tried on its pieces.
 #pragma once
 
-#include "flow/error_meter.hpp"
+#include "flow/piece_errors.hpp"
 
 #include <headrace/dtype.hpp>
 

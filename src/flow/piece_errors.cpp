@@ -1,4 +1,4 @@
-#include "flow/error_meter.hpp"
+#include "flow/piece_errors.hpp"
 
 #include <algorithm>
 
@@ -22,21 +22,6 @@ void PieceErrors::add(const PieceErrors& other) noexcept {
 
 Difference PieceErrors::total() const noexcept {
   return {squared_error_.value(), squared_.value(), squared_other_.value(), product_.value(), largest_};
-}
-
-void ErrorMeter::add(const Difference& tile) noexcept {
-  const std::lock_guard lock(mutex_);
-  sums_.add(tile);
-}
-
-void ErrorMeter::add(const PieceErrors& piece) noexcept {
-  const std::lock_guard lock(mutex_);
-  sums_.add(piece);
-}
-
-Difference ErrorMeter::total() const noexcept {
-  const std::lock_guard lock(mutex_);
-  return sums_.total();
 }
 
 void measure_run(DType from, const std::byte* in, DType to, const std::byte* out, std::size_t elements,

@@ -1,4 +1,4 @@
-// ErrorMeter: how far one tensor's new numbers are from its old ones, measured while its pieces are converted.
+// PieceErrors: how far new numbers are from their old ones, measured while a piece is converted.
 //
 // The figures have the same bits whatever the order of the pieces, the threads that made them and where the tensor was
 // cut, if only each piece starts at a multiple of kErrorTile elements of the tensor: then its tiles are the same, and
@@ -11,12 +11,10 @@
 #include <headrace/dtype.hpp>
 
 #include <cstddef>
-#include <mutex>
 
 namespace headrace::flow {
 
-/// The sums of some tiles of a tensor: what one worker fills by itself, piece by piece. A tensor that is one piece
-/// needs no ErrorMeter, for total() is the same. Some 4.4 KiB.
+/// The sums of some tiles of a tensor, or of all of them: those of its pieces add up. Some 4.4 KiB.
 ///
 /// Not thread-safe.
 class PieceErrors {
@@ -30,21 +28,6 @@ class PieceErrors {
  private:
   ExactSum squared_error_, squared_, squared_other_, product_;
   double largest_ = 0;
-};
-
-/// The sums of a whole tensor, from however many workers. Some 4.4 KiB, so it is best made when the tensor's first
-/// piece is and dropped for its total() after the last. Thread-safe.
-class ErrorMeter {
- public:
-  void add(const Difference& tile) noexcept;
-  void add(const PieceErrors& piece) noexcept;
-
-  /// Of what has been added so far.
-  Difference total() const noexcept;
-
- private:
-  mutable std::mutex mutex_;
-  PieceErrors sums_;
 };
 
 /// Measures a run of `elements`, whole blocks on both sides, tile by tile. `in` is the truth, `out` what was made of

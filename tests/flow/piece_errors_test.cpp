@@ -1,6 +1,6 @@
 // Measuring while converting: the figures are right, and have the same bits however a tensor is cut, in whatever order
 // its pieces come and whoever adds them.
-#include "flow/error_meter.hpp"
+#include "flow/piece_errors.hpp"
 
 #include "codec/codec.hpp"
 
@@ -112,7 +112,7 @@ std::vector<Stretch> cut(std::size_t elements, std::size_t most, std::mt19937& r
   return runs;
 }
 
-TEST(ErrorMeter, ForgetsHowATensorWasCutAndInWhichOrder) {
+TEST(PieceErrors, ForgetsHowATensorWasCutAndInWhichOrder) {
   std::mt19937 random(2);
   for (const Pair& pair : pairs()) {
     SCOPED_TRACE(title(pair));
@@ -122,7 +122,7 @@ TEST(ErrorMeter, ForgetsHowATensorWasCutAndInWhichOrder) {
       for (int round = 0; round < 5; ++round) {
         std::vector<Stretch> runs = cut(pair.elements, most, random);
         std::shuffle(runs.begin(), runs.end(), random);
-        ErrorMeter one_by_one, gathered;
+        PieceErrors one_by_one, gathered;
         PieceErrors workers[3];
         for (const Stretch& run : runs) {
           PieceErrors piece;
@@ -138,34 +138,27 @@ TEST(ErrorMeter, ForgetsHowATensorWasCutAndInWhichOrder) {
   }
 }
 
-TEST(ErrorMeter, TakesTilesFromManyThreads) {
+TEST(PieceErrors, TakesTilesOnManyThreadsEachItsOwn) {
   for (const Pair& pair : pairs()) {
     SCOPED_TRACE(title(pair));
     const Difference expected = measured(pair);
     constexpr std::size_t kThreads = 4;
-    ErrorMeter meter;
+    PieceErrors meters[kThreads];
     std::vector<std::thread> threads;
     for (std::size_t thread = 0; thread < kThreads; ++thread) {
       threads.emplace_back([&, thread] {
-        for (std::size_t first = thread * kErrorTile; first < pair.elements; first += kThreads * kErrorTile) {
-          const std::size_t now = std::min(kErrorTile, pair.elements - first);
-          if (first % 3 == 0) {
-            PieceErrors piece;
-            measure(pair, first, now, piece);
-            meter.add(piece);
-          } else {
-            meter.add(difference(pair.from, pair.in.data() + *bytes_of(pair.from, first), pair.to,
-                                 pair.out.data() + *bytes_of(pair.to, first), now));
-          }
-        }
+        for (std::size_t first = thread * kErrorTile; first < pair.elements; first += kThreads * kErrorTile)
+          measure(pair, first, std::min(kErrorTile, pair.elements - first), meters[thread]);
       });
     }
     for (std::thread& thread : threads) thread.join();
-    expect_same(meter.total(), expected);
+    PieceErrors all;
+    for (const PieceErrors& meter : meters) all.add(meter);
+    expect_same(all.total(), expected);
   }
 }
 
-TEST(ErrorMeter, SaysWhatTheDifferenceSays) {
+TEST(PieceErrors, SaysWhatTheDifferenceSays) {
   for (const Pair& pair : pairs()) {
     SCOPED_TRACE(title(pair));
     const Difference sums = measured(pair);
@@ -180,7 +173,7 @@ TEST(ErrorMeter, SaysWhatTheDifferenceSays) {
   }
 }
 
-TEST(ErrorMeter, FindsAnErrorThatIsKnown) {
+TEST(PieceErrors, FindsAnErrorThatIsKnown) {
   std::vector<double> numbers(kElements);
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = i % 2 == 0 ? 1 : -1;
   Pair pair{DType::F32, DType::BF16, kElements, bytes_of_doubles(DType::F32, numbers), {}};
@@ -196,10 +189,10 @@ TEST(ErrorMeter, FindsAnErrorThatIsKnown) {
   EXPECT_EQ(sums.largest, 1);
 }
 
-TEST(ErrorMeter, IsAllZerosBeforeAnythingIsAdded) {
-  expect_same(ErrorMeter().total(), {});
-  EXPECT_EQ(ErrorMeter().total().relative_rmse(), 0);
-  EXPECT_EQ(ErrorMeter().total().cosine(), 1);
+TEST(PieceErrors, IsAllZerosBeforeAnythingIsAdded) {
+  expect_same(PieceErrors().total(), {});
+  EXPECT_EQ(PieceErrors().total().relative_rmse(), 0);
+  EXPECT_EQ(PieceErrors().total().cosine(), 1);
 }
 
 TEST(Difference, HasACosine) {
