@@ -83,16 +83,16 @@ void stop_streams(const Plan::Impl& plan) noexcept {
   }
 }
 
+}  // namespace
+
 // Servers answer several requests at once; most of the time a worker waits for an answer.
-unsigned reads_at_once(const Plan::Impl& plan) {
+unsigned reads_at_once(const Plan::Impl& plan) noexcept {
   unsigned most = 0;
   for (const plan::Source& source : plan.sources) {
     for (const auto& file : source->files) most = std::max(most, file->parallel_reads());
   }
   return most;
 }
-
-}  // namespace
 
 unsigned worker_count(const Plan::Impl& plan) {
   // While some convert and write, others keep the connections busy.
@@ -123,7 +123,8 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
     gate.charge(ErrorLog::memory(plan, threads), "the errors that are measured");
     errors.emplace(plan);
   }
-  const PieceWorker worker(plan, gate, writer, sizes, errors ? &*errors : nullptr);
+  ReadSlots slots(at_once);
+  const PieceWorker worker(plan, gate, writer, sizes, slots, errors ? &*errors : nullptr);
   Meter meter(plan);
   const auto report = [&](bool flushing) {
     if (!on_progress) return;

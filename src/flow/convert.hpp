@@ -9,6 +9,9 @@
 
 namespace headrace::flow {
 
+/// How many reads at once its sources are fastest with; 0: as many as there are workers.
+unsigned reads_at_once(const Plan::Impl& plan) noexcept;
+
 /// How many threads a plan is worked on with.
 unsigned worker_count(const Plan::Impl& plan);
 

@@ -4,6 +4,7 @@
 #include "flow/crew.hpp"
 #include "flow/long_rows.hpp"
 #include "flow/material_reader.hpp"
+#include "flow/read_slots.hpp"
 #include "flow/transcode.hpp"
 #include "flow/trial.hpp"
 #include "plan/ladder.hpp"
@@ -103,6 +104,7 @@ class Measuring {
         on_progress_(on_progress),
         cancel_(cancel),
         gate_(plan.options.memory),
+        slots_(reads_at_once(plan)),
         reader_(plan),
         long_rows_(plan, reader_, gate_) {
     for (const plan::Source& source : plan.sources) gate_.charge(source->memory(), "the index of " + source->location);
@@ -169,7 +171,7 @@ class Measuring {
     const auto in = slab.bytes().first(in_bytes);
     const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
     const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
-    reader_.read(part.tensor, *bytes_of(from, part.first), in);
+    slots_.run(part.number, [&] { reader_.read(part.tensor, *bytes_of(from, part.first), in); });
 
     const Run run{part.tensor, part.first, part.elements, in};
     std::optional<PieceErrors> any;
@@ -213,6 +215,7 @@ class Measuring {
   const ProgressCallback& on_progress_;
   const CancelToken& cancel_;
   base::Gate gate_;
+  ReadSlots slots_;
   const MaterialReader reader_;
   LongRows long_rows_;
   std::mutex mutex_;  // guards the two below

@@ -112,7 +112,7 @@ void PieceWorker::copy(Piece& piece) const {
   const base::Gate::Slab slab = gate_.acquire(most);
   while (left > 0) {
     const auto part = slab.bytes().first(std::min(left, most));
-    reader_.read(tensor, first, part);
+    slots_.run(piece.number, [&] { reader_.read(tensor, first, part); });
     if (part.size() == left) end_turn(piece);
     writer_.write(tensor, first, part);
     first += part.size();
@@ -138,7 +138,7 @@ void PieceWorker::convert(Piece& piece) const {
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
   const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
-  reader_.read(tensor, from_first, in);
+  slots_.run(piece.number, [&] { reader_.read(tensor, from_first, in); });
   end_turn(piece);
   make({tensor, piece.first_element, piece.elements, in}, out, edges, scratch);
   writer_.write(tensor, to_first, out);
@@ -159,7 +159,7 @@ void PieceWorker::run_together(Piece& piece) const {
   const auto in = slab.bytes().first(in_bytes);
   const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
   const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
-  plan_.file_of(piece.tensors.front()).read_at(first_from.offset, in);
+  slots_.run(piece.number, [&] { plan_.file_of(piece.tensors.front()).read_at(first_from.offset, in); });
   end_turn(piece);
   std::size_t filled = 0;
   for (const std::uint32_t tensor : piece.tensors) {

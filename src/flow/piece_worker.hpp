@@ -7,6 +7,7 @@
 #include "flow/material_reader.hpp"
 #include "flow/piece_weights.hpp"
 #include "flow/pieces.hpp"
+#include "flow/read_slots.hpp"
 #include "format/writer.hpp"
 #include "plan/plan.hpp"
 
@@ -22,11 +23,13 @@ namespace headrace::flow {
 class PieceWorker {
  public:
   /// `errors`: measures what is made; null: nobody asks.
-  PieceWorker(const Plan::Impl& plan, base::Gate& gate, format::Writer& writer, PieceSizes sizes, ErrorLog* errors)
+  PieceWorker(const Plan::Impl& plan, base::Gate& gate, format::Writer& writer, PieceSizes sizes, ReadSlots& slots,
+              ErrorLog* errors)
       : plan_(plan),
         gate_(gate),
         writer_(writer),
         sizes_(sizes),
+        slots_(slots),
         errors_(errors),
         reader_(plan),
         long_rows_(plan, reader_, gate) {}
@@ -48,6 +51,7 @@ class PieceWorker {
   base::Gate& gate_;
   format::Writer& writer_;
   const PieceSizes sizes_;
+  ReadSlots& slots_;
   ErrorLog* const errors_;
   const MaterialReader reader_;
   mutable LongRows long_rows_;
