@@ -12,11 +12,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -132,13 +134,15 @@ void require_own_place(const std::string& report, const Plan& plan, const Conver
 // The report's file, opened before any work so that a bad place is found in time.
 class ReportFile {
  public:
-  explicit ReportFile(const std::string& path) : path_(path), temporary_(path + ".tmp") {
+  explicit ReportFile(const std::string& path) : path_(path), temporary_(path + ".XXXXXX") {
     if (std::filesystem::is_directory(path_)) fail(EISDIR);
     // A device or a pipe is written to as it is; a file is replaced whole.
     const bool replace = !std::filesystem::exists(path_) || std::filesystem::is_regular_file(path_);
     if (!replace) temporary_ = path_;
-    file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    // A new file beside it, for one of any name we could think of may be there and be somebody's.
+    file_ = replace ? ::mkostemp(temporary_.data(), O_CLOEXEC) : ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
     if (file_ < 0) fail(errno);
+    if (replace) ::fchmod(file_, 0644);
   }
   ~ReportFile() {
     if (file_ >= 0) ::close(file_);

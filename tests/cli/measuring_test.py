@@ -303,6 +303,15 @@ def test_a_report_that_cant_be_written(headrace, verified, model, output, place)
         assert verified(model, path).keys() == tensors_of_all_types().keys()
 
 
+def test_a_report_touches_no_file_beside_it(headrace, model, output):
+    beside = output / "r.json.tmp"
+    beside.write_text("somebody's")
+    options = ["--type", "q8_0", "--report", output / "r.json"]
+    assert headrace("convert", model, "-o", output / "o.gguf", *options).returncode == 0
+    assert beside.read_text() == "somebody's"
+    assert {file.name for file in output.iterdir()} == {"o.gguf", "r.json", "r.json.tmp"}
+
+
 @pytest.mark.parametrize("linked", [False, True])
 def test_the_report_is_no_input(headrace, model, output, linked):
     before = model.read_bytes()
