@@ -78,7 +78,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     const format::JsonDocument document(test::MemorySource(std::string(text)), fuzz::kMemory);
     if (!format::tfjs::is_manifest(document)) return 0;
-    fuzz::check(format::tfjs::read_manifest(document, fuzz::kMemory, [&](std::string_view) { return files.open(); }));
+    fuzz::check(format::tfjs::read_manifest(document, fuzz::kMemory,
+                                            [&](std::string_view, const CancelToken&) { return files.open(); }));
   } catch (const Error& error) {
     fuzz::require(error.code() == ErrorCode::format || error.code() == ErrorCode::budget);
   }

@@ -27,11 +27,14 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PUBLIC = {
     "error": "base", "cancel": "base", "progress": "base", "bytes": "base", "access": "base", "version": "base",
     "dtype": "dtype",
-    "source": "io",
+    "source": "io", "fetch": "io",
+    "nonfinite": "codec", "retype": "codec",
     "tensor": "format", "metadata": "format", "checkpoint": "format",
-    "plan": "plan", "recipe": "plan", "rules": "plan", "shaping": "plan",
-    "convert": "flow", "verify": "flow",
-    "writer": "api", "headrace": "api",
+    "device": "device",
+    "components": "plan", "plan": "plan", "recipe": "plan", "rules": "plan", "shaping": "plan", "targets": "plan",
+    "convert": "flow", "verify": "flow", "slice": "flow", "load": "flow",
+    "disk_map": "residency", "residency": "residency",
+    "writer": "api", "mapping": "api", "page_cache": "api", "headrace": "api",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<headrace/(\w+)\.hpp>)')
 FUSED = re.compile(r"\b(MulAdd|NegMulAdd|MulSub|NegMulSub|MulAddSub|fmaf?|__builtin_fmaf?|_mm\d*_f(n?m)(add|sub)\w*)\s*\(")

@@ -11,6 +11,7 @@
 #include <headrace/cancel.hpp>
 #include <headrace/plan.hpp>
 #include <headrace/progress.hpp>
+#include <headrace/retype.hpp>  // IWYU pragma: export
 
 #include <cstddef>
 #include <cstdint>
@@ -66,11 +67,5 @@ ConvertReport convert(const Plan& plan, const ProgressCallback& on_progress = {}
 /// plan_conversion and convert in one. While the inputs are opened, `options.source.cancel` is heeded, not `cancel`.
 ConvertReport convert(const std::string& input, const std::filesystem::path& output, const ConvertOptions& options = {},
                       const ProgressCallback& on_progress = {}, const CancelToken& cancel = {});
-
-/// True when this build can make tensors of that type from floating-point ones.
-bool can_make(DType dtype) noexcept;
-
-/// True when this build can convert tensors of that type to another.
-bool can_read(DType dtype) noexcept;
 
 }  // namespace headrace

@@ -37,6 +37,7 @@ struct ErrorDetail {
   std::string expected = {};
   std::string found = {};
   std::string hint = {};  ///< what the reader of the message can do about it
+  int system = 0;         ///< the system's number for it (errno), where the system refused something
 };
 
 class Error : public std::exception {

@@ -3,6 +3,7 @@
 
 #include <headrace/checkpoint.hpp>
 #include <headrace/metadata.hpp>
+#include <headrace/nonfinite.hpp>
 #include <headrace/recipe.hpp>
 #include <headrace/rules.hpp>
 #include <headrace/shaping.hpp>
@@ -17,13 +18,6 @@
 #include <vector>
 
 namespace headrace {
-
-/// What to do with numbers that the wanted type can't represent: NaN or infinity in a tensor to be quantised,
-/// a finite number that a cast would turn into infinity or NaN.
-enum class Nonfinite : std::uint8_t {
-  refuse,  ///< stop with an Error(value) naming the tensor and its first such element
-  keep,    ///< take what the type's conversion makes of it
-};
 
 /// A checkpoint that a conversion reads.
 struct Input {

@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,6 +76,15 @@ Rule parse_rule(std::string_view text);
 
 /// One rule a line; empty lines and those that begin with '#' don't count. `file`: as errors call it, with the line.
 std::vector<Rule> parse_rules(std::string_view text, std::string_view file);
+
+/// parse_rules of a file's text, of 1 MiB at most. Throws Error: io when it can't be read; invalid_argument.
+std::vector<Rule> read_rules(const std::filesystem::path& file);
+
+/// "REGEX=TYPE,REGEX=TYPE", as stable-diffusion.cpp writes its rules. They stand between commas, with or without
+/// blanks; a comma inside (), [] or {}, or after a backslash, belongs to the pattern. The type follows the last '=' of
+/// a rule. Throws Error(invalid_argument) for an empty rule or pattern, a missing type, one that is unknown or can't be
+/// made.
+std::vector<Rule> parse_type_rules(std::string_view text);
 
 /// The text that parse_rule reads.
 std::string to_string(const Rule& rule);

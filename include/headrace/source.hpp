@@ -2,6 +2,7 @@
 #pragma once
 
 #include <headrace/cancel.hpp>
+#include <headrace/fetch.hpp>
 
 #include <string>
 #include <vector>
@@ -18,6 +19,15 @@ struct SourceOptions {
   /// Ends every wait for these sources, while they are opened and after, with Error(cancelled). Copies of the options
   /// share it.
   CancelToken cancel = {};
+  /// Where it is set, it opens every file, whatever its location says: nothing is looked for on disks or servers, no
+  /// folder is listed, and `headers` and `connections` mean nothing. Called once for each file.
+  Fetch fetch = {};
+  /// TensorFlow.js: a folder or URL that takes the place of the manifest's own folder. It is put in front of each path
+  /// of the manifest, with a '/' between where it doesn't end in one. Of hf://, owner/repo@revision/folder.
+  std::string weight_path_prefix = {};
+  /// TensorFlow.js: says where each file of weights is; wins over the prefix. Called from any thread; what it throws
+  /// reaches the caller. Either of the two is Error(invalid_argument) for a checkpoint of another format.
+  WeightUrlConverter weight_url_converter = {};
 };
 
 }  // namespace headrace

@@ -20,10 +20,6 @@ void require_makeable(DType type) {
 
 const char* version() noexcept { return HEADRACE_VERSION; }
 
-bool can_make(DType dtype) noexcept { return codec::can_encode(dtype) && !info(dtype).internal; }
-
-bool can_read(DType dtype) noexcept { return codec::can_decode(dtype) && !info(dtype).internal; }
-
 Plan plan_conversion(std::span<const Input> inputs, const std::filesystem::path& output,
                      const ConvertOptions& options) {
   const std::optional<Format> to = options.to ? options.to : format_of_suffix(output);

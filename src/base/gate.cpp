@@ -120,6 +120,11 @@ void Gate::charge(std::uint64_t bytes, const std::string& what) {
   peak_ = std::max(peak_, charged_ + mapped_);
 }
 
+void Gate::trim() noexcept {
+  const std::lock_guard lock(mutex_);
+  while (!idle_.empty()) drop_idle();
+}
+
 void Gate::poison() noexcept {
   const std::lock_guard lock(mutex_);
   poisoned_ = true;

@@ -56,6 +56,9 @@ class Gate {
   /// Every wait, now and later, ends with Error(cancelled). Slabs may still be returned.
   void poison() noexcept;
 
+  /// The system gets back what is idle; for whoever lives on after the work.
+  void trim() noexcept;
+
   std::uint64_t budget() const noexcept { return budget_; }
   /// Bytes that slabs may take: the budget less what is charged.
   std::uint64_t available() const;

@@ -24,6 +24,9 @@ class Workers {
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
+  /// How many threads were started.
+  unsigned size() const noexcept { return static_cast<unsigned>(threads_.size()); }
+
   /// Waits until every body has returned (true) or the time is over (false).
   bool wait_for(std::chrono::milliseconds time);
 

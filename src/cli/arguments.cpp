@@ -37,12 +37,14 @@ void add_job_options(CLI::App& command, JobArguments& arguments, const std::stri
 }
 
 unsigned parse_threads(std::string_view text) {
-  unsigned threads = 0;
-  if (text.empty()) return threads;
-  if (!read_number(text, threads) || threads > kMostThreads) {
-    throw UsageError(fmt::format("--threads: expected a number from 0 to {}, found '{}'", kMostThreads, text));
-  }
-  return threads;
+  return text.empty() ? 0 : static_cast<unsigned>(parse_count(text, "--threads", 0, kMostThreads));
+}
+
+std::uint64_t parse_count(std::string_view text, std::string_view option, std::uint64_t least, std::uint64_t most) {
+  std::uint64_t number = 0;
+  if (!read_number(text, number) || number < least || number > most)
+    throw UsageError(fmt::format("{}: expected a number from {} to {}, found '{}'", option, least, most, text));
+  return number;
 }
 
 std::uint64_t parse_memory(std::string_view text) {

@@ -35,6 +35,8 @@ void add_job_options(CLI::App& command, JobArguments& arguments, const std::stri
 
 // Each takes the option's text; an empty one gives the default. Throws UsageError.
 unsigned parse_threads(std::string_view text);
+/// A number of `least` to `most`, the value of `option`; an empty text is no number.
+std::uint64_t parse_count(std::string_view text, std::string_view option, std::uint64_t least, std::uint64_t most);
 std::uint64_t parse_memory(std::string_view text);
 double parse_max_rmse(std::string_view text);
 Format parse_output_format(std::string_view text);

@@ -1,7 +1,6 @@
 #include "cli/choice_options.hpp"
 
 #include "cli/arguments.hpp"
-#include "cli/type_rules.hpp"
 #include "cli/types.hpp"
 
 #include <headrace/error.hpp>
@@ -10,14 +9,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 
 namespace headrace::cli {
 namespace {
-
-constexpr std::size_t kLongestRuleFile = std::size_t{1} << 20;  // bytes
 
 std::vector<std::string_view> recipe_names() {
   std::vector<std::string_view> names;
@@ -44,20 +38,6 @@ void add_recipe_options(CLI::App& command, ChoiceArguments& arguments) {
                    "With --recipe: tensors that are quantised already may be\nquantised again");
 }
 
-std::string text_of_file(const std::string& path) {
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  std::string text(kLongestRuleFile + 1, '\0');
-  if (file) text.resize(std::fread(text.data(), 1, text.size(), file));
-  const bool failed = !file || std::ferror(file) != 0;
-  const int reason = errno;
-  if (file) std::fclose(file);
-  if (failed)
-    throw Error(ErrorCode::io, fmt::format("can't read the rules: {}", std::strerror(reason)), {.file = path});
-  if (text.size() > kLongestRuleFile)
-    throw Error(ErrorCode::invalid_argument, "this is too long for a file of rules", {.file = path});
-  return text;
-}
-
 std::string profile_of(const ChoiceArguments& arguments) {
   const std::string& list = arguments.skip_list;
   if (!list.empty() && list != "sdcpp" && list != "none")
@@ -66,6 +46,12 @@ std::string profile_of(const ChoiceArguments& arguments) {
   if (!arguments.profile.empty() && arguments.profile != list)
     throw UsageError("--skip-list sdcpp is --for sdcpp, and there is another --for");
   return list;
+}
+
+std::vector<Rule> type_rules_of(const ChoiceArguments& arguments) try {
+  return parse_type_rules(arguments.type_rules);
+} catch (const Error& error) {
+  throw UsageError(error.what());
 }
 
 // llama-quantize's word for no recipe at all.
@@ -97,15 +83,15 @@ void set_recipe(const ChoiceArguments& arguments, ConvertOptions& options) {
   recipe.leave_output_tensor = arguments.leave_output_tensor;
   recipe.allow_requantize = arguments.allow_requantize;
   if (!arguments.output_tensor_type.empty())
-    recipe.output_tensor_type = parse_target_type(arguments.output_tensor_type, "--output-tensor-type");
+    recipe.output_tensor_type = parse_type(arguments.output_tensor_type, "--output-tensor-type");
   if (!arguments.token_embedding_type.empty())
-    recipe.token_embedding_type = parse_target_type(arguments.token_embedding_type, "--token-embedding-type");
+    recipe.token_embedding_type = parse_type(arguments.token_embedding_type, "--token-embedding-type");
   options.recipe = recipe;
 }
 
 }  // namespace
 
-void add_choice_options(CLI::App& command, ChoiceArguments& arguments) {
+void add_type_options(CLI::App& command, ChoiceArguments& arguments) {
   command.add_option("--type", arguments.type, "The type to convert to; this build can make\n" + available_types())
       ->type_name("NAME");
   command
@@ -123,6 +109,10 @@ void add_choice_options(CLI::App& command, ChoiceArguments& arguments) {
       .add_option("--tensor-type-rules", arguments.type_rules,
                   "Types by name, comma-separated, after the other rules:\n\"REGEX=TYPE,REGEX=TYPE\"")
       ->type_name("RULES");
+}
+
+void add_choice_options(CLI::App& command, ChoiceArguments& arguments) {
+  add_type_options(command, arguments);
   command
       .add_option("--for", arguments.profile,
                   "Whom the output is for: sdcpp, comfyui, llamacpp, or a file like\nthem: what stays unquantised, "
@@ -133,13 +123,24 @@ void add_choice_options(CLI::App& command, ChoiceArguments& arguments) {
   add_recipe_options(command, arguments);
 }
 
-void set_choice(const ChoiceArguments& arguments, ConvertOptions& options) {
-  if (!arguments.type.empty() && !is_copy(arguments.type)) options.type = parse_target_type(arguments.type, "--type");
-  for (const std::string& rule : arguments.rules) options.rules.push_back(parse_rule(rule));
+std::optional<DType> type_of(const ChoiceArguments& arguments) {
+  if (arguments.type.empty() || is_copy(arguments.type)) return std::nullopt;
+  return parse_type(arguments.type, "--type");
+}
+
+std::vector<Rule> rules_of(const ChoiceArguments& arguments) {
+  std::vector<Rule> rules;
+  for (const std::string& rule : arguments.rules) rules.push_back(parse_rule(rule));
   for (const std::string& file : arguments.rule_files) {
-    for (Rule& rule : parse_rules(text_of_file(file), file)) options.rules.push_back(std::move(rule));
+    for (Rule& rule : read_rules(file)) rules.push_back(std::move(rule));
   }
-  for (Rule& rule : parse_type_rules(arguments.type_rules)) options.rules.push_back(std::move(rule));
+  for (Rule& rule : type_rules_of(arguments)) rules.push_back(std::move(rule));
+  return rules;
+}
+
+void set_choice(const ChoiceArguments& arguments, ConvertOptions& options) {
+  options.type = type_of(arguments);
+  options.rules = rules_of(arguments);
   options.profile = profile_of(arguments);
   set_recipe(arguments, options);
 }

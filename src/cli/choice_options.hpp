@@ -4,6 +4,7 @@
 #include <headrace/plan.hpp>
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,10 +22,14 @@ struct ChoiceArguments {
   std::string output_tensor_type, token_embedding_type;
 };
 
-/// Adds --type, --rule, --rules, --tensor-type-rules, --for, --recipe and what belongs to it. `arguments` must outlive
-/// the command.
+/// Adds --type, --rule, --rules and --tensor-type-rules. `arguments` must outlive the command.
+void add_type_options(CLI::App& command, ChoiceArguments& arguments);
+/// Adds these, --for, --recipe and what belongs to it.
 void add_choice_options(CLI::App& command, ChoiceArguments& arguments);
 
+/// What these say. Throw UsageError; Error for a bad rule or an unreadable file.
+std::optional<DType> type_of(const ChoiceArguments& arguments);
+std::vector<Rule> rules_of(const ChoiceArguments& arguments);
 /// Sets the options' type, rules, profile and recipe. Throws UsageError; Error for a bad rule or an unreadable file.
 void set_choice(const ChoiceArguments& arguments, ConvertOptions& options);
 

@@ -30,5 +30,7 @@ void add_verify(CLI::App& app, Action& action);
 void add_split(CLI::App& app, Action& action);
 void add_merge(CLI::App& app, Action& action);
 void add_extract(CLI::App& app, Action& action);
+void add_load(CLI::App& app, Action& action);
+void add_devices(CLI::App& app, Action& action);
 
 }  // namespace headrace::cli

@@ -2,28 +2,29 @@
 
 #include "cli/arguments.hpp"
 
+#include <headrace/components.hpp>
+
 #include <fmt/format.h>
 
 #include <array>
 #include <cstddef>
 #include <filesystem>
+#include <string>
 
 namespace headrace::cli {
 namespace {
 
-// An input that has an option of its own, and where its tensors go in an all-in-one file. Names, prefixes and order are
-// stable-diffusion.cpp's.
-struct Component {
+// The options of the components that have one of their own, in the order of all_components().
+struct ComponentOption {
   const char* flags;
   const char* what;
-  const char* prefix;
 };
-constexpr std::array<Component, 5> kComponents = {{
-    {"--clip-l,--clip_l", "The CLIP-L text encoder", "text_encoders.clip_l.transformer."},
-    {"--clip-g,--clip_g", "The CLIP-G text encoder", "text_encoders.clip_g.transformer."},
-    {"--t5xxl", "The T5-XXL text encoder", "text_encoders.t5xxl.transformer."},
-    {"--diffusion-model,--diffusion_model", "The diffusion model alone", "model.diffusion_model."},
-    {"--vae", "The VAE", "vae."},
+constexpr std::array<ComponentOption, 5> kOptions = {{
+    {"--clip-l,--clip_l", "The CLIP-L text encoder"},
+    {"--clip-g,--clip_g", "The CLIP-G text encoder"},
+    {"--t5xxl", "The T5-XXL text encoder"},
+    {"--diffusion-model,--diffusion_model", "The diffusion model alone"},
+    {"--vae", "The VAE"},
 }};
 
 Input parse_component(const std::string& text) {
@@ -42,10 +43,10 @@ void add_input_options(CLI::App& command, InputArguments& arguments) {
                   "an index of shards, a folder, https://..., hf://owner/repo/file,\n"
                   "or - for the standard input; several make one")
       ->type_name("FILE");
-  arguments.named.resize(kComponents.size());
-  for (std::size_t i = 0; i < kComponents.size(); ++i) {
-    const std::string help = fmt::format("{}; prefix\n'{}'", kComponents[i].what, kComponents[i].prefix);
-    command.add_option(kComponents[i].flags, arguments.named[i], help)->type_name("FILE");
+  arguments.named.resize(kOptions.size());
+  for (std::size_t i = 0; i < kOptions.size(); ++i) {
+    const std::string help = fmt::format("{}; prefix\n'{}'", kOptions[i].what, all_components()[i].prefix);
+    command.add_option(kOptions[i].flags, arguments.named[i], help)->type_name("FILE");
   }
   command.add_option("--component", arguments.others, "Any other input and its prefix; may be given again")
       ->type_name("PREFIX=FILE")
@@ -62,8 +63,8 @@ std::vector<Input> inputs_of(const InputArguments& arguments) {
                       name(*parse_recipe(model))));
     inputs.push_back({model});
   }
-  for (std::size_t i = 0; i < kComponents.size(); ++i) {
-    if (!arguments.named[i].empty()) inputs.push_back({arguments.named[i], kComponents[i].prefix});
+  for (std::size_t i = 0; i < kOptions.size(); ++i) {
+    if (!arguments.named[i].empty()) inputs.push_back({arguments.named[i], std::string(all_components()[i].prefix)});
   }
   for (const std::string& other : arguments.others) inputs.push_back(parse_component(other));
   if (inputs.empty()) throw UsageError("no input file was given");

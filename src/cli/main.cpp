@@ -17,6 +17,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
 #include <new>
 #include <string>
 #include <string_view>
@@ -75,7 +76,8 @@ int refuse(Output& out, bool json, const CLI::App& app, std::string_view problem
 
 int report_interrupted(Output& out, bool json, const CLI::App& app, const Error& error) {
   out.discard();
-  const bool writes = !app.got_subcommand("inspect") && !app.got_subcommand("verify");
+  constexpr std::array kReadOnly{"inspect", "verify", "load", "devices"};
+  const bool writes = std::ranges::none_of(kReadOnly, [&](const char* name) { return app.got_subcommand(name); });
   write_stderr(writes ? "headrace: interrupted; nothing was written\n" : "headrace: interrupted\n");
   if (json) print_error_json(out, error_document(error));
   return kInterrupted;
@@ -139,6 +141,8 @@ int run(int argc, char** argv) {
     add_split(app, action);
     add_merge(app, action);
     add_extract(app, action);
+    add_load(app, action);
+    add_devices(app, action);
     try {
       app.parse(argc, argv);
     } catch (const CLI::CallForVersion& answer) {

@@ -39,7 +39,7 @@ void add_list(CLI::App& command, const std::string& flag, std::vector<std::strin
 
 }  // namespace
 
-void add_shaping_options(CLI::App& command, ShapingArguments& arguments) {
+void add_tensor_options(CLI::App& command, ShapingArguments& arguments) {
   add_list(command, "--select", arguments.select, "Only tensors whose name in the input a pattern finds", "REGEX");
   add_list(command, "--drop", arguments.drop, "Leave such tensors out", "REGEX");
   add_list(command, "--strip-prefix", arguments.strip_prefixes, "Take this off names that begin with it", "PREFIX");
@@ -54,16 +54,20 @@ void add_shaping_options(CLI::App& command, ShapingArguments& arguments) {
   add_list(command, "--concat", arguments.concats,
            "Join tensors along their first dimension:\n'blk.{}.qkv.weight=blk.{}.q.weight,blk.{}.k.weight,...'",
            "NAME=A,B,...");
-  command.add_option("--prefer", arguments.prefer, "Of two tensors with one name, that of the first or last input")
-      ->type_name("first|last");
   command.add_option("--prune-layers", arguments.prune_layers, "Leave out these blk.N; the layers after them move up")
       ->type_name("N,N,...");
+}
+
+void add_shaping_options(CLI::App& command, ShapingArguments& arguments) {
+  add_tensor_options(command, arguments);
+  command.add_option("--prefer", arguments.prefer, "Of two tensors with one name, that of the first or last input")
+      ->type_name("first|last");
   add_list(command, "--override-kv", arguments.metadata, "Set metadata: KEY=int:3, =float:0.5, =bool:true, =str:text",
            "KEY=TYPE:VALUE");
 }
 
-void set_shaping(const ShapingArguments& arguments, ConvertOptions& options) {
-  Shaping& shaping = options.shaping;
+Shaping shaping_of(const ShapingArguments& arguments) {
+  Shaping shaping;
   shaping.select = arguments.select;
   shaping.drop = arguments.drop;
   shaping.strip_prefixes = arguments.strip_prefixes;
@@ -73,6 +77,11 @@ void set_shaping(const ShapingArguments& arguments, ConvertOptions& options) {
   for (const std::string& text : arguments.concats) shaping.concats.push_back(parse_concat(text));
   shaping.prefer = prefer_in(arguments.prefer);
   if (arguments.prune_layers) shaping.prune_layers = layers_in(*arguments.prune_layers);
+  return shaping;
+}
+
+void set_shaping(const ShapingArguments& arguments, ConvertOptions& options) {
+  options.shaping = shaping_of(arguments);
   for (const std::string& text : arguments.metadata) options.metadata.push_back(parse_metadata_override(text));
 }
 

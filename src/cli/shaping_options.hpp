@@ -17,10 +17,14 @@ struct ShapingArguments {
   std::optional<std::string> prune_layers;
 };
 
-/// Adds --select, --drop, --strip-prefix, --rename, --prefix, --split, --concat, --prefer, --prune-layers and
-/// --override-kv. `arguments` must outlive the command.
+/// Adds --select, --drop, --strip-prefix, --rename, --prefix, --split, --concat and --prune-layers: all there is for
+/// one input and no file to write. `arguments` must outlive the command.
+void add_tensor_options(CLI::App& command, ShapingArguments& arguments);
+/// Adds these, --prefer and --override-kv.
 void add_shaping_options(CLI::App& command, ShapingArguments& arguments);
 
+/// Throws UsageError, Error(invalid_argument).
+Shaping shaping_of(const ShapingArguments& arguments);
 /// Sets the options' shaping and metadata. Throws UsageError, Error(invalid_argument).
 void set_shaping(const ShapingArguments& arguments, ConvertOptions& options);
 

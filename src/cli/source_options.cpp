@@ -17,6 +17,11 @@ void add_source_options(CLI::App& command, SourceOptions& options) {
   command.add_option("--connections", options.connections, "Requests to a server at once; default 8")
       ->type_name("N")
       ->check(CLI::Range(1, 64));
+  command
+      .add_option("--weight-path-prefix", options.weight_path_prefix,
+                  "Of a TensorFlow.js model, the folder or URL that holds the files of\n"
+                  "weights; default: where its model.json is")
+      ->type_name("PREFIX");
 }
 
 }  // namespace headrace::cli

@@ -7,7 +7,7 @@
 
 namespace headrace::cli {
 
-/// Adds --torch-key, --variant, --header and --connections. `options` must outlive the command.
+/// Adds --torch-key, --variant, --header, --connections and --weight-path-prefix. `options` must outlive the command.
 void add_source_options(CLI::App& command, SourceOptions& options);
 
 }  // namespace headrace::cli

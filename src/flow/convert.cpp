@@ -1,6 +1,8 @@
 #include "flow/convert.hpp"
 
 #include "flow/crew.hpp"
+#include "flow/file_sink.hpp"
+#include "flow/meter.hpp"
 #include "flow/piece_worker.hpp"
 #include "flow/pieces.hpp"
 
@@ -11,43 +13,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <optional>
 
 namespace headrace::flow {
 namespace {
-
-// Counts what is done, in bytes of the source, from any thread.
-class Meter {
- public:
-  explicit Meter(const Plan::Impl& plan) : plan_(plan) {}
-
-  void add(const Piece& piece) {
-    std::uint64_t bytes = 0;
-    if (piece.tensors.size() > 1) {
-      for (const std::uint32_t tensor : piece.tensors) bytes += plan_.bytes_in_inputs(tensor);
-    } else {
-      bytes = plan_.bytes_in_inputs(piece.tensors.front(), piece.elements);
-    }
-    bytes_.fetch_add(bytes, std::memory_order_relaxed);
-    if (piece.last) tensors_.fetch_add(piece.tensors.size(), std::memory_order_relaxed);
-  }
-
-  Progress read() const {
-    Progress progress;
-    progress.bytes_done = bytes_.load(std::memory_order_relaxed);
-    progress.bytes_total = plan_.source_bytes;
-    progress.tensors_done = tensors_.load(std::memory_order_relaxed);
-    progress.tensors_total = plan_.tensors.size();
-    return progress;
-  }
-
- private:
-  const Plan::Impl& plan_;
-  std::atomic<std::uint64_t> bytes_{0}, tensors_{0};
-};
 
 [[noreturn]] void refuse_output(const std::filesystem::path& output, const char* what) {
   throw Error(ErrorCode::conflict, fmt::format("the output is {}, perhaps through a link", what),
@@ -74,7 +45,8 @@ void refuse_input_as_output(const Plan::Impl& plan) {
   if (plan.outputs.index) check(plan.outputs.index->path);
 }
 
-// Once a piece has failed, nobody shall wait for more of a stream: what it would give comes after that piece.
+}  // namespace
+
 void stop_streams(const Plan::Impl& plan) noexcept {
   for (const plan::Source& source : plan.sources) {
     for (const auto& file : source->files) {
@@ -83,7 +55,17 @@ void stop_streams(const Plan::Impl& plan) noexcept {
   }
 }
 
-}  // namespace
+void interrupt_sources(const Plan::Impl& plan) noexcept {
+  for (const plan::Source& source : plan.sources) {
+    for (const auto& file : source->files) file->interrupt();
+  }
+}
+
+void charge_plan(const Plan::Impl& plan, base::Gate& gate) {
+  for (const plan::Source& source : plan.sources) gate.charge(source->memory(), "the index of " + source->location);
+  gate.charge(plan.memory(), "the plan for " + plan.output.string());
+  gate.charge(MaterialReader::memory_of_scales(plan), "the scales of 8-bit floats");
+}
 
 // Servers answer several requests at once; most of the time a worker waits for an answer.
 unsigned reads_at_once(const Plan::Impl& plan) noexcept {
@@ -100,6 +82,7 @@ unsigned worker_count(const Plan::Impl& plan) {
 }
 
 void require_output(const Plan::Impl& plan) {
+  if (plan.in_memory) return;
   refuse_input_as_output(plan);
   if (plan.outputs.parts.size() == 1) require_free(plan, plan.outputs.parts.front().path);
 }
@@ -111,9 +94,7 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
   const unsigned at_once = reads_at_once(plan);
   const unsigned threads = worker_count(plan);
   base::Gate gate(plan.options.memory);
-  for (const plan::Source& source : plan.sources) gate.charge(source->memory(), "the index of " + source->location);
-  gate.charge(plan.memory(), "the plan for " + plan.output.string());
-  gate.charge(MaterialReader::memory_of_scales(plan), "the scales of 8-bit floats");
+  charge_plan(plan, gate);
 
   format::Writer writer(plan.tensors, plan.outputs, plan.options.force);
   const PieceSizes sizes = piece_sizes(gate.available(), threads, at_once > 0);
@@ -124,7 +105,8 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
     errors.emplace(plan);
   }
   ReadSlots slots(at_once);
-  const PieceWorker worker(plan, gate, writer, sizes, slots, errors ? &*errors : nullptr);
+  FileSink sink(writer);
+  const PieceWorker worker(plan, gate, sink, sizes, slots, errors ? &*errors : nullptr);
   Meter meter(plan);
   const auto report = [&](bool flushing) {
     if (!on_progress) return;
@@ -132,11 +114,7 @@ ConvertReport run(const Plan::Impl& plan, const ProgressCallback& on_progress, c
     progress.flushing = flushing;
     on_progress(progress);
   };
-  const auto wake = cancel.on_cancel([&] {
-    for (const plan::Source& source : plan.sources) {
-      for (const auto& file : source->files) file->interrupt();
-    }
-  });
+  const auto wake = cancel.on_cancel([&] { interrupt_sources(plan); });
   run_crew(
       queue,
       [&](Piece& piece) {

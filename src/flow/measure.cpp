@@ -50,7 +50,7 @@ struct Part {
 plan::Ladder ladder_of(const Plan::Impl& plan, std::uint32_t tensor) {
   TensorInfo source = plan.tensors[tensor];
   source.dtype = plan.at(plan.first_of(tensor)).dtype;
-  return plan::ladder_of(source, plan.rule_of(tensor)->action, plan.to);
+  return plan::ladder_of(source, plan.rule_of(tensor)->action, plan.file_format());
 }
 
 // Hands out the parts of all tasks; a trial lives as long as parts of its tensor are under way.

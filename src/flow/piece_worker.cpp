@@ -1,5 +1,6 @@
 #include "flow/piece_worker.hpp"
 
+#include "codec/refusal.hpp"
 #include "flow/transcode.hpp"
 #include "format/printable.hpp"
 
@@ -20,6 +21,19 @@ namespace {
 // Where the output's part of a slab begins: on a cache line of its own.
 std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+// What a piece needs: its input, its output unless the sink has a place for that, and scratch; one slab for all.
+struct Workspace {
+  Workspace(base::Gate& gate, std::size_t in_bytes, std::size_t out_bytes, std::size_t scratch_bytes,
+            const Sink::Place& place)
+      : slab(gate.acquire(aligned(in_bytes) + (place ? 0 : aligned(out_bytes)) + scratch_bytes)),
+        in(slab.bytes().first(in_bytes)),
+        out(place ? place.bytes : slab.bytes().subspan(aligned(in_bytes), out_bytes)),
+        scratch(slab.bytes().subspan(aligned(in_bytes) + (place ? 0 : aligned(out_bytes)), scratch_bytes)) {}
+
+  base::Gate::Slab slab;
+  std::span<std::byte> in, out, scratch;
+};
+
 std::uint64_t at_element(const TensorInfo& tensor, std::uint64_t element) {
   return *bytes_of(tensor.dtype, element);  // a part of a size that was checked
 }
@@ -27,8 +41,8 @@ std::uint64_t at_element(const TensorInfo& tensor, std::uint64_t element) {
 // What the user can do about a number that `to` can't represent.
 std::string way_out(DType to, double value) {
   std::string ways;
-  const double magnitude = std::abs(value);
-  if (std::isfinite(value) && magnitude <= std::numeric_limits<float>::max()) {
+  const bool too_large = std::abs(value) <= std::numeric_limits<float>::max();  // F8_E8M0 has no zero and no sign
+  if (too_large && (value > 0 || to != DType::F8_E8M0)) {
     ways = to == DType::F32 || to == DType::BF16 ? "--type f32 has the range; " : "--type bf16 or f32 has the range; ";
   }
   return ways + "--nonfinite keep converts it all the same";
@@ -38,16 +52,12 @@ std::string way_out(DType to, double value) {
   const TensorInfo& from = plan.source_of(tensor);
   const DType to = plan.tensors[tensor].dtype;
   const std::uint64_t block = element / info(from.dtype).block_elements * info(from.dtype).block_elements;
-  const bool too_large =
-      std::isfinite(value) && (value > 0 || to != DType::F8_E8M0);  // F8_E8M0 has no zero and no sign
-  const char* problem = too_large ? "is too large for" : "can't be represented in";
-  throw Error(
-      ErrorCode::value, fmt::format("element {} {} {}", element, problem, name(to)),
+  codec::refuse_value(
+      element, value, to,
       {.file = plan.file_of(tensor).name(),
        .tensor = format::printable(from.name),
        .offset = from.encoding == Encoding::plain ? std::optional(from.offset + at_element(from, block)) : std::nullopt,
-       .found = fmt::format("{}", value),
-       .hint = way_out(to, too_large ? value : std::numeric_limits<double>::quiet_NaN())});
+       .hint = way_out(to, value)});
 }
 
 // The number is fine, but what the weights make of its block isn't.
@@ -106,15 +116,18 @@ void PieceWorker::copy(Piece& piece) const {
   std::uint64_t left = at_element(from, piece.first_element + piece.elements) - first;
   if (left == 0) return;
   const io::File* file = from.encoding == Encoding::plain ? plan_.file_of(tensor).file() : nullptr;
-  if (file && writer_.copy_from(*file, from.offset + first, tensor, first, left)) return;
+  if (file && sink_.copy_from(*file, from.offset + first, tensor, first, left)) return;
   const std::uint64_t wanted = std::min(worth_reading(plan_, tensor) * info(from.dtype).block_bytes, sizes_.gathered);
   const std::uint64_t most = std::min(left, std::max(sizes_.converted, wanted));
-  const base::Gate::Slab slab = gate_.acquire(most);
+  base::Gate::Slab slab;
   while (left > 0) {
-    const auto part = slab.bytes().first(std::min(left, most));
+    const std::size_t size = std::min(left, most);
+    Sink::Place place = sink_.place(tensor, first, size);
+    if (!place && slab.bytes().empty()) slab = gate_.acquire(most);
+    const auto part = place ? place.bytes : slab.bytes().first(size);
     slots_.run(piece.number, [&] { reader_.read(tensor, first, part); });
     if (part.size() == left) end_turn(piece);
-    writer_.write(tensor, first, part);
+    sink_.put(tensor, first, part, std::move(place));
     first += part.size();
     left -= part.size();
   }
@@ -134,14 +147,12 @@ void PieceWorker::convert(Piece& piece) const {
   }
   const EdgeRows edges = edge_rows(piece);
   const std::size_t scratch_bytes = PieceWeights::scratch_bytes(plan_, tensor);
-  const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + aligned(out_bytes) + scratch_bytes);
-  const auto in = slab.bytes().first(in_bytes);
-  const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
-  const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
-  slots_.run(piece.number, [&] { reader_.read(tensor, from_first, in); });
+  Sink::Place place = sink_.place(tensor, to_first, out_bytes);
+  const Workspace room(gate_, in_bytes, out_bytes, scratch_bytes, place);
+  slots_.run(piece.number, [&] { reader_.read(tensor, from_first, room.in); });
   end_turn(piece);
-  make({tensor, piece.first_element, piece.elements, in}, out, edges, scratch);
-  writer_.write(tensor, to_first, out);
+  make({tensor, piece.first_element, piece.elements, room.in}, room.out, edges, room.scratch);
+  sink_.put(tensor, to_first, room.out, std::move(place));
 }
 
 // Neighbours in source and output alike: one read, one write.
@@ -152,26 +163,26 @@ void PieceWorker::run_together(Piece& piece) const {
   const TensorInfo& last_to = plan_.tensors[piece.tensors.back()];
   const std::size_t in_bytes = last_from.offset + last_from.bytes - first_from.offset;
   const std::size_t out_bytes = last_to.offset + last_to.bytes - first_to.offset;
+  const io::File* file = plan_.file_of(piece.tensors.front()).file();  // of all: they are near
+  if (file && sink_.copy_run_from(*file, first_from.offset, in_bytes, piece.tensors)) return;
   std::size_t scratch_bytes = 0;
   for (const std::uint32_t tensor : piece.tensors)
     scratch_bytes = std::max(scratch_bytes, PieceWeights::scratch_bytes(plan_, tensor));
-  const base::Gate::Slab slab = gate_.acquire(aligned(in_bytes) + aligned(out_bytes) + scratch_bytes);
-  const auto in = slab.bytes().first(in_bytes);
-  const auto out = slab.bytes().subspan(aligned(in_bytes), out_bytes);
-  const auto scratch = slab.bytes().subspan(aligned(in_bytes) + aligned(out_bytes), scratch_bytes);
-  slots_.run(piece.number, [&] { plan_.file_of(piece.tensors.front()).read_at(first_from.offset, in); });
+  Sink::Place place = sink_.place_run(piece.tensors, out_bytes);
+  const Workspace room(gate_, in_bytes, out_bytes, scratch_bytes, place);
+  slots_.run(piece.number, [&] { plan_.file_of(piece.tensors.front()).read_at(first_from.offset, room.in); });
   end_turn(piece);
   std::size_t filled = 0;
   for (const std::uint32_t tensor : piece.tensors) {
     const TensorInfo& from = plan_.source_of(tensor);
     const TensorInfo& to = plan_.tensors[tensor];
     const std::size_t at = to.offset - first_to.offset;
-    std::memset(out.data() + filled, 0, at - filled);  // padding; slabs hold what their last user left
-    const auto bytes = in.subspan(from.offset - first_from.offset, from.bytes);
-    make({tensor, 0, to.elements, bytes}, out.subspan(at, to.bytes), {}, scratch);
+    std::memset(room.out.data() + filled, 0, at - filled);  // padding; slabs hold what their last user left
+    const auto bytes = room.in.subspan(from.offset - first_from.offset, from.bytes);
+    make({tensor, 0, to.elements, bytes}, room.out.subspan(at, to.bytes), {}, room.scratch);
     filled = at + to.bytes;
   }
-  writer_.write_run(piece.tensors, out);
+  sink_.put_run(piece.tensors, room.out, std::move(place));
 }
 
 // 8-bit floats times their scale that become F32: no encoder looks at them. NaN is theirs already.

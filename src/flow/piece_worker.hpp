@@ -1,4 +1,4 @@
-// PieceWorker: reads one piece, converts it, writes it.
+// PieceWorker: reads one piece, converts it, gives it to the sink.
 #pragma once
 
 #include "base/gate.hpp"
@@ -8,7 +8,7 @@
 #include "flow/piece_weights.hpp"
 #include "flow/pieces.hpp"
 #include "flow/read_slots.hpp"
-#include "format/writer.hpp"
+#include "flow/sink.hpp"
 #include "plan/plan.hpp"
 
 #include <headrace/error.hpp>
@@ -23,11 +23,11 @@ namespace headrace::flow {
 class PieceWorker {
  public:
   /// `errors`: measures what is made; null: nobody asks.
-  PieceWorker(const Plan::Impl& plan, base::Gate& gate, format::Writer& writer, PieceSizes sizes, ReadSlots& slots,
+  PieceWorker(const Plan::Impl& plan, base::Gate& gate, Sink& sink, PieceSizes sizes, ReadSlots& slots,
               ErrorLog* errors)
       : plan_(plan),
         gate_(gate),
-        writer_(writer),
+        sink_(sink),
         sizes_(sizes),
         slots_(slots),
         errors_(errors),
@@ -49,7 +49,7 @@ class PieceWorker {
 
   const Plan::Impl& plan_;
   base::Gate& gate_;
-  format::Writer& writer_;
+  Sink& sink_;
   const PieceSizes sizes_;
   ReadSlots& slots_;
   ErrorLog* const errors_;

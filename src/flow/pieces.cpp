@@ -20,6 +20,8 @@ constexpr std::uint64_t kLargestGathered = std::uint64_t{16} << 20;
 constexpr std::uint64_t kCopied = std::uint64_t{8} << 20;
 constexpr std::uint64_t kWidestGap = 4096;  // padding that is cheaper to carry along than to skip
 constexpr std::size_t kLongestRun = 4096;   // tensors in a piece
+constexpr std::uint64_t kArriving = std::uint64_t{64}
+                                    << 10;  // of what comes over time: who loads it won't wait for more
 
 std::uint64_t end_of(const TensorInfo& tensor) { return tensor.offset + tensor.bytes; }
 
@@ -113,6 +115,8 @@ std::size_t PieceQueue::run_length() const {
   const TensorInfo& first_to = plan_.tensors[order[at_]];
   // In a stream, between or among them may be a scale that others need.
   if (plan_.comes_once(order[at_]) && !plan_.derived.empty()) return 1;
+  const bool arrives = plan_.in_memory && plan_.file_of(order[at_]).arrives();
+  const std::uint64_t most = arrives ? std::min(sizes_.converted, kArriving) : sizes_.converted;
   std::size_t run = 0;
   while (run < kLongestRun && at_ + run < order.size()) {
     const TensorInfo& from = plan_.source_of(order[at_ + run]);
@@ -123,7 +127,7 @@ std::size_t PieceQueue::run_length() const {
       if (!near(plan_.source_of(before), from)) break;
       if (!next_to(plan_.tensors[before], to, plan_.outputs.parts[to.file].layout.alignment)) break;
     }
-    if (end_of(from) - first_from.offset + end_of(to) - first_to.offset > sizes_.converted) break;
+    if (end_of(from) - first_from.offset + end_of(to) - first_to.offset > most) break;
     ++run;
   }
   return run;

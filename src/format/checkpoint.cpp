@@ -32,6 +32,15 @@ void check_end(const Header& header, const io::ByteSource& source) {
   }
 }
 
+// What is meant for TensorFlow.js mustn't be passed over in silence.
+void check_options(const Contents& contents, const io::Location& where, const SourceOptions& options) {
+  if (contents.header.format == Format::tfjs) return;
+  if (options.weight_path_prefix.empty() && !options.weight_url_converter) return;
+  const char* option = options.weight_url_converter ? "weight_url_converter" : "weight_path_prefix";
+  throw Error(ErrorCode::invalid_argument, std::string(option) + " is for TensorFlow.js models alone",
+              {.file = where.text(), .expected = "a model.json", .found = std::string(name(contents.header.format))});
+}
+
 }  // namespace
 
 std::size_t Contents::memory() const noexcept {
@@ -40,8 +49,9 @@ std::size_t Contents::memory() const noexcept {
 }
 
 std::shared_ptr<const Checkpoint::Impl> open_checkpoint(const std::string& location, const OpenOptions& options) {
-  const io::Location where(location);
+  const io::Location where(location, io::opener_of(options.source));
   Contents contents = open_contents({where, options.source, options.memory});
+  check_options(contents, where, options.source);
   return std::make_shared<const Checkpoint::Impl>(Checkpoint::Impl{
       where.text(), std::move(contents.header), std::move(contents.files), std::move(contents.documents)});
 }

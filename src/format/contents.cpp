@@ -9,9 +9,11 @@
 #include "format/tfjs/tfjs.hpp"
 #include "format/torch/torch.hpp"
 #include "format/zip/archive.hpp"
+#include "io/whole.hpp"
 
 #include <headrace/error.hpp>
 
+#include <optional>
 #include <utility>
 
 namespace headrace::format {
@@ -45,13 +47,24 @@ Contents open_document(const JsonDocument& document, const Opening& opening) {
                .hint = "give the file with the weights, or the folder that holds them"});
 }
 
-Contents open_json(const io::ByteSource& source, const Opening& opening) {
-  Contents contents = open_document(JsonDocument(source, opening.memory), opening);
-  if (const io::File* file = source.file()) contents.documents.push_back(file->id());
+// A document that comes as a stream is held whole only until it is parsed.
+JsonDocument read_document(const io::ByteSource& source, const Opening& opening) {
+  if (source.access() == Access::random) return JsonDocument(source, opening.memory);
+  const auto whole = io::read_whole(source, opening.memory / 2);
+  return JsonDocument(*whole, opening.memory - whole->memory());
+}
+
+Contents open_json(SourcePtr source, const Opening& opening) {
+  std::optional<io::FileId> id;
+  if (const io::File* file = source->file()) id = file->id();
+  const JsonDocument document = read_document(*source, opening);
+  source = nullptr;  // a connection less, while others are made
+  Contents contents = open_document(document, opening);
+  if (id) contents.documents.push_back(*id);
   return contents;
 }
 
-// All but safetensors and GGUF are read from more than one place.
+// For what is read from more than one place, and for a document with nothing beside it.
 void require_random_access(const io::ByteSource& source) {
   if (source.access() == Access::random) return;
   throw Error(ErrorCode::unsupported, "only safetensors and GGUF can be read from a stream",
@@ -74,12 +87,12 @@ Contents open_contents(const Opening& opening) {
     case Kind::gguf: return open_gguf(std::move(source), opening);
     default: break;
   }
-  require_random_access(*source);
+  if (kind != Kind::json || location.place() == io::Place::standard_input) require_random_access(*source);
   switch (kind) {
     case Kind::zip: return open_zip(std::move(source), opening);
     case Kind::pickle: return torch::open_legacy(std::move(source), opening);
     case Kind::numpy: return numpy::open_array(std::move(source), opening);
-    default: return open_json(*source, opening);
+    default: return open_json(std::move(source), opening);
   }
 }
 

@@ -17,12 +17,16 @@ namespace {
 
 std::string_view spelled(Format format) { return format == Format::gguf ? "GGUF" : "safetensors"; }
 
+}  // namespace
+
 void check_type(Format format, const TensorInfo& tensor, const std::string& file) {
   if (holds(format, tensor.dtype)) return;
   throw Error(ErrorCode::unsupported,
               fmt::format("{} can't hold tensors of type {}", spelled(format), name(tensor.dtype)),
               {.file = file, .tensor = printable(tensor.name), .hint = "ask for another type or another format"});
 }
+
+namespace {
 
 // A file in which a name is there twice could be written but not read again.
 void check_names(std::span<const TensorInfo> tensors, const std::string& file) {
@@ -58,7 +62,8 @@ bool holds(Format format, DType dtype) noexcept {
 }
 
 Layout lay_out(Format format, std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order,
-               const Metadata& metadata, const std::string& file, std::uint64_t memory, std::uint64_t held) {
+               const Metadata& metadata, const std::string& file, std::uint64_t memory, std::uint64_t held,
+               std::uint64_t reserve) {
   const Allowance allowance(file, memory, held);
   if (format != Format::gguf && format != Format::safetensors) {
     throw Error(ErrorCode::unsupported, fmt::format("Headrace doesn't write {} files", name(format)),
@@ -68,7 +73,7 @@ Layout lay_out(Format format, std::span<TensorInfo> tensors, std::span<const std
   check_names(tensors, file);
   check_keys(metadata, file);
   if (format == Format::gguf) return gguf::lay_out(tensors, metadata, file, allowance);
-  return safetensors::lay_out(tensors, data_order, metadata, file, allowance);
+  return safetensors::lay_out(tensors, data_order, metadata, file, allowance, reserve);
 }
 
 }  // namespace headrace::format

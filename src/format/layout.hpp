@@ -33,9 +33,13 @@ inline constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::
 ///
 /// safetensors: data lies in the order of `data_order` (indexes into `tensors`; empty means as listed). Metadata must
 /// be strings. gguf: data lies as listed, as ggml's reader demands; `general.alignment` in the metadata is obeyed.
+/// `reserve`: bytes of a safetensors header to leave blank, for tensors that are declared later.
 Layout lay_out(Format format, std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order,
                const Metadata& metadata, const std::string& file, std::uint64_t memory = kUnlimited,
-               std::uint64_t held = 0);
+               std::uint64_t held = 0, std::uint64_t reserve = 0);
+
+/// Throws Error(unsupported) for a type that the format can't hold.
+void check_type(Format format, const TensorInfo& tensor, const std::string& file);
 
 /// True when the format can hold tensors of that type.
 bool holds(Format format, DType dtype) noexcept;

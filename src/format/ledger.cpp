@@ -11,6 +11,12 @@ namespace headrace::format {
 
 Ledger::Ledger(std::span<const TensorInfo> tensors) : tensors_(tensors), done_(tensors.size(), 0) {}
 
+void Ledger::grow(std::span<const TensorInfo> tensors) {
+  const std::lock_guard lock(mutex_);
+  done_.resize(tensors.size(), 0);
+  tensors_ = tensors;
+}
+
 void Ledger::claim(std::size_t tensor, std::uint64_t first, std::uint64_t bytes, const std::string& file) {
   const TensorInfo& info = tensors_[tensor];
   if (first > info.bytes || bytes > info.bytes - first) {

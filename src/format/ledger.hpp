@@ -19,6 +19,9 @@ class Ledger {
   /// The tensors must outlive the ledger.
   explicit Ledger(std::span<const TensorInfo> tensors);
 
+  /// More tensors: those of before come first.
+  void grow(std::span<const TensorInfo> tensors);
+
   /// Claims bytes [first, first + bytes) of a tensor. Throws Error(invalid_argument) when they run past its end or some
   /// of them were claimed before; `file` is for the error.
   void claim(std::size_t tensor, std::uint64_t first, std::uint64_t bytes, const std::string& file);

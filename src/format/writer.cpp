@@ -49,7 +49,8 @@ Writer::Writer(std::span<const TensorInfo> tensors, const Outputs& outputs, bool
   std::uint64_t later = outputs.file_bytes() + (outputs.index ? outputs.index->text.size() : 0);
   for (const Part& part : outputs.parts) {
     later -= part.layout.file_bytes;
-    files_.emplace_back(part.path, part.layout.file_bytes, replace && !set, later).write_at(0, part.layout.header);
+    files_.emplace_back(part.path, part.layout.file_bytes, replace && !set, later, part.temporary)
+        .write_at(0, part.layout.header);
   }
   if (!outputs.index) return;
   const auto text = std::as_bytes(std::span(outputs.index->text));
@@ -73,8 +74,18 @@ bool Writer::copy_from(const io::File& source, std::uint64_t source_offset, std:
   return true;
 }
 
+void Writer::grow(std::span<const TensorInfo> tensors, std::uint64_t file_bytes) {
+  files_.front().grow(file_bytes);
+  tensors_ = tensors;
+  ledger_.grow(tensors);
+}
+
 void Writer::commit() {
-  ledger_.require_complete(name_);
+  require_complete();
+  publish();
+}
+
+void Writer::publish() {
   for (io::OutputFile& file : files_) file.flush();
   std::vector<io::OutputFile*> order, published;
   for (io::OutputFile& file : files_) order.push_back(&file);

@@ -22,6 +22,7 @@ namespace headrace::format {
 struct Part {
   std::filesystem::path path;
   Layout layout;
+  std::string temporary = {};  // its name until it is complete; empty: it has none
 };
 
 /// A small text beside the parts that says which tensor is where.
@@ -59,9 +60,21 @@ class Writer {
   bool copy_from(const io::File& source, std::uint64_t source_offset, std::size_t tensor, std::uint64_t first,
                  std::uint64_t bytes);
 
-  /// Checks that every byte came, flushes all files, and then gives them their names: what leads to the others last.
-  /// If one can't have its name, those that got theirs lose it again.
+  /// Of an output in one file, whose tensors have become more: `tensors` begin with those of before. The header is
+  /// written by rewrite_header(). Not at the same time as any other call.
+  void grow(std::span<const TensorInfo> tensors, std::uint64_t file_bytes);
+  /// Of an output in one file: a header of the same length takes the place of the first.
+  void rewrite_header(std::span<const std::byte> header) { files_.front().write_at(0, header); }
+
+  /// Throws Error(invalid_argument) naming the tensors whose bytes did not all come.
+  void require_complete() const { ledger_.require_complete(name_); }
+  /// Flushes all files, and then gives them their names: what leads to the others last. If one can't have its name,
+  /// those that got theirs lose it again.
+  void publish();
+  /// require_complete() and publish().
   void commit();
+  /// Of an output in one file, that has a temporary name: it stays there, whatever becomes of it.
+  void leave() { files_.front().leave(); }
 
  private:
   io::OutputFile& file_of(std::size_t tensor) { return files_[tensors_[tensor].file]; }

@@ -50,6 +50,9 @@ class ByteSource {
   /// True for bytes that another source of the same checkpoint holds packed.
   virtual bool packed() const noexcept { return false; }
 
+  /// True when the bytes come in order over time, so that what lies in front can be had long before the rest.
+  virtual bool arrives() const noexcept { return access() == Access::forward; }
+
   /// How many reads at once this source is fastest with; 0: as many as there are workers.
   virtual unsigned parallel_reads() const noexcept { return 0; }
 

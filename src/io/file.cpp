@@ -41,7 +41,22 @@ File File::open(const std::filesystem::path& path) {
   }
   file.size_ = static_cast<std::uint64_t>(about.st_size);
   file.id_ = {about.st_dev, about.st_ino};
+  file.written_seconds_ = about.st_mtim.tv_sec;
+  file.written_nanoseconds_ = about.st_mtim.tv_nsec;
   return file;
+}
+
+void File::require_unchanged() const {
+  struct stat about {};
+  if (::fstat(fd_.get(), &about) != 0) throw system_error(errno, "stat", name_);
+  const auto size = static_cast<std::uint64_t>(about.st_size);
+  if (size == size_ && about.st_mtim.tv_sec == written_seconds_ && about.st_mtim.tv_nsec == written_nanoseconds_)
+    return;
+  throw Error(ErrorCode::io, "the file was written to after it had been opened",
+              {.file = name_,
+               .expected = std::to_string(size_) + " bytes, as they were",
+               .found = size == size_ ? "a later time of writing" : std::to_string(size) + " bytes",
+               .hint = "write a new file and rename it: who has the old one open keeps it"});
 }
 
 void File::read_at(std::uint64_t offset, std::span<std::byte> out) const {

@@ -57,6 +57,10 @@ class File final : public ByteSource {
   const File* file() const noexcept override { return this; }
   bool comes_from(const FileId& file) const noexcept override { return file == id_; }
 
+  /// Throws Error(io) when somebody has written to it, or cut it, since it was opened: its header says then what isn't
+  /// true any more. That another file has got its name is none of its business.
+  void require_unchanged() const;
+
   FileId id() const noexcept { return id_; }
   int descriptor() const noexcept { return fd_.get(); }
 
@@ -67,6 +71,7 @@ class File final : public ByteSource {
   std::string name_;
   std::uint64_t size_ = 0;
   FileId id_;
+  std::int64_t written_seconds_ = 0, written_nanoseconds_ = 0;  // when it was written last
 };
 
 }  // namespace headrace::io

@@ -45,7 +45,7 @@ std::size_t ForwardSource::take(std::uint64_t offset, std::span<std::byte> out) 
   }
   const std::size_t got = receive(out);
   position_ += got;
-  if (out.size() > kKept / 2) {
+  if (out.size() > keeps_ / 2) {
     kept_.clear();  // a tensor's bytes, which nobody reads twice
   } else {
     keep(out.first(got));

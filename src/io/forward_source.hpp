@@ -21,7 +21,9 @@ class ForwardSource : public ByteSource {
   /// What is kept at least of the last reads: more than a header's reader looks ahead.
   static constexpr std::size_t kKept = std::size_t{128} << 10;
 
-  ForwardSource(std::string name, std::uint64_t size) : name_(std::move(name)), size_(size) {}
+  /// `keeps`: kKept, or 0 for one that no reader of headers looks at.
+  ForwardSource(std::string name, std::uint64_t size, std::size_t keeps = kKept)
+      : name_(std::move(name)), size_(size), keeps_(keeps) {}
 
   const std::string& name() const noexcept override { return name_; }
   std::uint64_t size() const noexcept override { return size_; }
@@ -29,7 +31,7 @@ class ForwardSource : public ByteSource {
   /// Throws Error(unsupported) for bytes that are gone.
   void read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   std::size_t read_some_at(std::uint64_t offset, std::span<std::byte> out) const override;
-  std::size_t memory() const noexcept override { return 2 * kKept; }
+  std::size_t memory() const noexcept override { return 2 * keeps_; }
 
  protected:
   /// The next bytes: at least one, 0 at the end. Called by one thread at a time.
@@ -42,6 +44,7 @@ class ForwardSource : public ByteSource {
 
   std::string name_;
   std::uint64_t size_;
+  std::size_t keeps_;
   mutable std::mutex mutex_;
   mutable std::uint64_t position_ = 0;        // of the next byte to be received
   mutable std::vector<std::byte> kept_ = {};  // the bytes before it

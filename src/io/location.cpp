@@ -1,5 +1,6 @@
 #include "io/location.hpp"
 
+#include "io/fetched_source.hpp"
 #include "io/file.hpp"
 #include "io/http/http_source.hpp"
 #include "io/pipe.hpp"
@@ -17,6 +18,7 @@ namespace headrace::io {
 namespace {
 
 constexpr std::string_view kHub = "hf://";
+constexpr std::string_view kSafeInPath = "/!$&'()*+,;=:@";
 
 bool starts_with_any_case(std::string_view text, std::string_view lower) {
   return text.size() >= lower.size() && ::strncasecmp(text.data(), lower.data(), lower.size()) == 0;
@@ -117,17 +119,23 @@ std::string hub_endpoint() {
   return endpoint;
 }
 
-Location::Location(std::string text) : text_(std::move(text)), address_(text_) {
-  if (text_ == "-") {
+Location::Location(std::string text, Opener opener) : text_(std::move(text)), address_(text_) {
+  const std::size_t scheme = text_.find("://");
+  if (text_.starts_with(kHub)) {
+    kind_ = Kind::hub;
+    address_ = hub_url(text_, revision_);
+  } else if (is_url(text_) || (opener == Opener::fetch && scheme != text_.npos && !text_.starts_with('/'))) {
+    kind_ = Kind::url;
+    text_ = without_secrets(text_);
+  }
+  if (opener == Opener::fetch) {
+    place_ = Place::fetched;
+  } else if (text_ == "-") {
     place_ = Place::standard_input;
     text_ = "standard input";
-  } else if (is_url(text_)) {
+  } else if (kind_ != Kind::path) {
     place_ = Place::url;
-    text_ = without_secrets(text_);
-  } else if (text_.starts_with(kHub)) {
-    place_ = Place::url;
-    address_ = hub_url(text_, revision_);
-  } else if (const std::size_t scheme = text_.find("://"); scheme != text_.npos && !text_.starts_with('/')) {
+  } else if (scheme != text_.npos && !text_.starts_with('/')) {
     if (std::filesystem::exists(address_)) return;
     throw Error(ErrorCode::invalid_argument, "Headrace doesn't know this kind of address",
                 {.file = text_, .expected = "a path, https://…, http://… or hf://…"});
@@ -135,25 +143,38 @@ Location::Location(std::string text) : text_(std::move(text)), address_(text_) {
 }
 
 std::string Location::leaf() const {
-  if (place_ != Place::url) return std::filesystem::path(address_).filename().string();
+  if (kind_ == Kind::path) return std::filesystem::path(address_).filename().string();
   const std::string path = address_.substr(0, address_.find_first_of("?#"));
   return path.substr(path.rfind('/') + 1);
 }
 
 // What follows "?" belongs to the one file it was given for.
 Location Location::beside(std::string_view relative) const {
-  if (place_ == Place::path) return Location((path().parent_path() / relative).string());
   Location other = *this;
+  if (kind_ == Kind::path) {
+    other.text_ = other.address_ = (path().parent_path() / relative).string();
+    return other;
+  }
   std::string& url = other.address_;
   url.erase(std::min(url.find_first_of("?#"), url.size()));
   url.erase(url.rfind('/') + 1);
-  url += encoded(relative, "/!$&'()*+,;=:@", Percent::keep_escapes);
+  url += encoded(relative, kSafeInPath, Percent::keep_escapes);
   std::string& text_of = other.text_;
   text_of.erase(text_of.size() - revision_.size());
   text_of.erase(text_of.rfind('/') + 1);
   text_of.append(relative).append(revision_);
   return other;
 }
+
+Location below(std::string_view prefix, std::string_view relative, Opener opener) {
+  std::string text(prefix);
+  if (!text.ends_with('/')) text += '/';
+  const bool is_address = text.find("://") != text.npos && !text.starts_with('/') && !text.starts_with(kHub);
+  text += is_address ? encoded(relative, kSafeInPath, Percent::keep_escapes) : std::string(relative);
+  return Location(std::move(text), opener);
+}
+
+Opener opener_of(const SourceOptions& options) noexcept { return options.fetch ? Opener::fetch : Opener::own; }
 
 bool stays_inside(std::string_view relative) noexcept {
   if (relative.empty() || relative.front() == '/' || relative.find('\\') != relative.npos) return false;
@@ -181,6 +202,7 @@ bool stays_inside(std::string_view relative) noexcept {
 std::shared_ptr<const ByteSource> open(const Location& location, const SourceOptions& options) {
   options.cancel.throw_if_cancelled();
   switch (location.place()) {
+    case Place::fetched: return open_fetched(location, options);
     case Place::path: break;
     case Place::url: return open_url(location, options);
     case Place::standard_input: return std::make_shared<Pipe>(STDIN_FILENO, location.text(), options.cancel);

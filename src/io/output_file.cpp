@@ -1,6 +1,7 @@
 #include "io/output_file.hpp"
 
 #include "io/system_error.hpp"
+#include "io/wide_write.hpp"
 
 #include <headrace/bytes.hpp>
 
@@ -59,8 +60,14 @@ bool is_tmpfs(int fd) {
 
 }  // namespace
 
-OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace, std::uint64_t and_later)
-    : path_(follow_links(path)), name_(path.string()), size_(size), replace_(replace), leaf_(path_.filename()) {
+OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace, std::uint64_t and_later,
+                       const std::string& temporary)
+    : path_(temporary.empty() ? follow_links(path) : path),
+      name_(path.string()),
+      size_(size),
+      replace_(replace),
+      leaf_(path_.filename()),
+      temporary_(temporary) {
   struct stat about {};
   if (::stat(path_.c_str(), &about) == 0) {
     if (!S_ISREG(about.st_mode)) {
@@ -76,18 +83,40 @@ OutputFile::OutputFile(const fs::path& path, std::uint64_t size, bool replace, s
       longest > 0 && leaf_.size() > std::size_t(longest)) {
     throw system_error(ENAMETOOLONG, "create the output", name_);  // now, not when all the work is done
   }
-  create();
+  temporary_.empty() ? create() : create_named();
   if (mode_) ::fchmod(fd_.get(), *mode_);  // who may read a model is not ours to change
   try {
     make_room(and_later);
   } catch (...) {
-    if (!temporary_.empty()) ::unlinkat(folder_.get(), temporary_.c_str(), 0);
+    remove_temporary();
     throw;
   }
 }
 
-OutputFile::~OutputFile() {
-  if (!temporary_.empty()) ::unlinkat(folder_.get(), temporary_.c_str(), 0);
+OutputFile::~OutputFile() { remove_temporary(); }
+
+// Somebody who writes the same output may have put a file of his own there.
+bool OutputFile::has_temporary() const {
+  struct stat ours {
+  }, there{};
+  return ::fstat(fd_.get(), &ours) == 0 &&
+         ::fstatat(folder_.get(), temporary_.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+void OutputFile::require_temporary() const {
+  if (has_temporary()) return;
+  throw Error(ErrorCode::conflict, "somebody else has replaced the file that was to become the output",
+              {.file = name_, .expected = temporary_ + " as it was made", .hint = "write it again, alone"});
+}
+
+void OutputFile::leave() {
+  require_temporary();
+  temporary_.clear();
+}
+
+void OutputFile::remove_temporary() noexcept {
+  if (!temporary_.empty() && has_temporary()) ::unlinkat(folder_.get(), temporary_.c_str(), 0);
 }
 
 void OutputFile::create() {
@@ -102,15 +131,42 @@ void OutputFile::create() {
   }
 }
 
+// One that an earlier writer left behind goes; what isn't a file stays.
+void OutputFile::create_named() {
+  const auto open = [&] {
+    fd_ = Descriptor(::openat(folder_.get(), temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
+    return bool(fd_);
+  };
+  struct stat there {};
+  if (open()) return;
+  int number = errno;
+  const bool left_behind = number == EEXIST &&
+                           ::fstatat(folder_.get(), temporary_.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+                           S_ISREG(there.st_mode);
+  if (left_behind && ::unlinkat(folder_.get(), temporary_.c_str(), 0) == 0) {
+    if (open()) return;
+    number = errno;
+  }
+  throw system_error(number, "create the output", (path_.parent_path() / temporary_).string());
+}
+
+void OutputFile::grow(std::uint64_t size) {
+  size_ = size;
+  make_room(0);
+}
+
 void OutputFile::make_room(std::uint64_t and_later) {
   struct statvfs about {};
-  if (::fstatvfs(fd_.get(), &about) == 0) {
+  struct stat ours {};
+  if (::fstatvfs(fd_.get(), &about) == 0 && ::fstat(fd_.get(), &ours) == 0) {
     const std::uint64_t available = std::uint64_t{about.f_bavail} * about.f_frsize;
+    const std::uint64_t held = static_cast<std::uint64_t>(ours.st_blocks) * 512;
+    const std::uint64_t needed = size_ - std::min(size_, held);
     // A tmpfs without a size limit reports no blocks at all.
-    if (about.f_blocks != 0 && (available < size_ || available - size_ < and_later)) {
+    if (about.f_blocks != 0 && (available < needed || available - needed < and_later)) {
       throw Error(ErrorCode::no_space, "the file system is too small for the output",
                   {.file = name_,
-                   .expected = format_bytes(size_ + and_later),
+                   .expected = format_bytes(needed + and_later),
                    .found = format_bytes(available) + " available",
                    .hint = "free some space or write elsewhere"});
     }
@@ -131,6 +187,10 @@ void OutputFile::make_room(std::uint64_t and_later) {
 }
 
 void OutputFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (is_worth_two(fd_.get(), bytes.size())) {
+    const auto some = [this](std::uint64_t at, std::span<const std::byte> part) { write_at(at, part); };
+    return write_wide(fd_.get(), offset, bytes, some);
+  }
   while (!bytes.empty()) {
     const std::size_t want = std::min(bytes.size(), kMostPerCall);
     const ssize_t put =
@@ -203,6 +263,7 @@ void OutputFile::link_temporary() {
 }
 
 void OutputFile::rename_temporary() {
+  require_temporary();
   const auto rename = [&](unsigned flags) {
     return ::renameat2(folder_.get(), temporary_.c_str(), folder_.get(), leaf_.c_str(), flags) == 0;
   };

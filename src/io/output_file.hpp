@@ -15,6 +15,7 @@ namespace headrace::io {
 
 /// A new file of known size, written by position. Until commit() it has no name where the file system can do that
 /// (O_TMPFILE), so that even a kill leaves nothing; else a hidden one (".headrace-….tmp") that the destructor removes.
+/// Or one that the caller asks for, for those who look for it there.
 /// Thread-safety: write_at and copy_from from any threads at once.
 class OutputFile {
  public:
@@ -22,7 +23,10 @@ class OutputFile {
   /// bytes that files still to be made will need in the same place. A symbolic link is followed, so that the file it
   /// names is the one replaced. Throws Error: conflict (the path exists, or is no regular file), no_space (found before
   /// anything is written), io.
-  OutputFile(const std::filesystem::path& path, std::uint64_t size, bool replace, std::uint64_t and_later = 0);
+  /// `temporary`: the name in the same folder that the file has until then; one that was left there is replaced, and no
+  /// link is followed, for whoever renames by hand replaces the link.
+  OutputFile(const std::filesystem::path& path, std::uint64_t size, bool replace, std::uint64_t and_later = 0,
+             const std::string& temporary = {});
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -44,8 +48,18 @@ class OutputFile {
   /// Takes a published file back that wasn't there before.
   void withdraw() noexcept;
 
+  /// Makes room for more: `size` is the file's new size. Not at the same time as a write beyond the old one.
+  void grow(std::uint64_t size);
+  /// Leaves the file under its temporary name, unflushed, for good. Needs a `temporary`. Throws Error(conflict) when
+  /// another file has that name now.
+  void leave();
+
  private:
   void create();
+  void create_named();
+  bool has_temporary() const;
+  void require_temporary() const;
+  void remove_temporary() noexcept;
   void make_room(std::uint64_t and_later);
   void link_temporary();
   void rename_temporary();

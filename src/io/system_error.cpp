@@ -28,7 +28,7 @@ Error system_error(int number, const std::string& what, const std::string& file,
   }
   return {code,
           "can't " + what + ": " + std::generic_category().message(number),
-          {.file = file, .offset = offset, .hint = hint}};
+          {.file = file, .offset = offset, .hint = hint, .system = number}};
 }
 
 }  // namespace headrace::io

@@ -132,7 +132,7 @@ class Decider {
         if (!convertible) return {from, Reason::not_float};
         if (const auto found = measured_type(tensor.name)) return {*found, Reason::measured};
         if (draft_.comes_once(i)) refuse_stream(i, rule);
-        const Ladder ladder = ladder_of(tensor, rule.action, draft_.to);
+        const Ladder ladder = ladder_of(tensor, rule.action, draft_.file_format());
         return {ladder.ceiling, ladder.types.empty() ? Reason::measured : Reason::unmeasured};
       }
     }
@@ -157,7 +157,7 @@ class Decider {
 
   TypeChoice by_profile(std::size_t i, const Rule& rule) const {
     TypeChoice choice = by_rule(i, rule);
-    if (rule.action.kind == Kind::keep && !format::holds(draft_.to, choice.to)) choice = by_want_of_place(i);
+    if (rule.action.kind == Kind::keep && !draft_.holds(choice.to)) choice = by_want_of_place(i);
     if (choice.why == Reason::rule || choice.why == Reason::already) choice.why = Reason::profile;
     return choice;
   }
@@ -173,7 +173,7 @@ class Decider {
   TypeChoice by_want_of_place(std::size_t i) const {
     const DType from = draft_.tensors[i].dtype;
     const std::optional<DType> otherwise = draft_.profile.otherwise;
-    if (!otherwise || format::holds(draft_.to, from) || !is_float(from)) return {from, Reason::kept};
+    if (!otherwise || draft_.holds(from) || !is_float(from)) return {from, Reason::kept};
     const TypeChoice choice = choose_type(draft_.tensors[i], {otherwise});
     return {choice.to, choice.why == Reason::requested ? Reason::profile : choice.why};
   }
@@ -198,23 +198,22 @@ class Decider {
           ErrorCode::unsupported, std::move(problem),
           {.file = draft_.file_of(i).name(), .tensor = format::printable(source.name), .hint = std::move(hint)});
     };
-    if (!format::holds(draft_.to, to)) {
+    if (!draft_.holds(to)) {
       const DType asked = asked_for(i).value_or(to);  // `to` may be what its rows made it fall back to
       const bool told_to_keep = rule_of(i) && rule_of(i)->action.kind == Kind::keep;
-      refuse(
-          fmt::format("{} can't hold {} tensors", name(draft_.to), name(format::holds(draft_.to, asked) ? to : asked)),
-          told_to_keep
-              ? fmt::format("a rule says to keep it: let it name a type, or --to {} keeps it", name(other(draft_.to)))
-          : to == from                          ? way_out(to, draft_.to)
-          : format::holds(other(draft_.to), to) ? fmt::format("--to {} can", name(other(draft_.to)))
-                                                : "choose another type");
+      refuse(fmt::format("{} can't hold {} tensors", name(draft_.to), name(draft_.holds(asked) ? to : asked)),
+             told_to_keep ? fmt::format("a rule says to keep it: let it name a type, or --to {} keeps it",
+                                        name(other(draft_.to)))
+             : to == from ? way_out(to, draft_.to)
+             : format::holds(other(draft_.to), to) ? fmt::format("--to {} can", name(other(draft_.to)))
+                                                   : "choose another type");
     }
     if (to == from) return;
     if (draft_.options.recipe && !rule_of(i))
       require_allowed(*draft_.options.recipe, source, to, draft_.options.importance == Importance::file);
     if (!codec::can_decode(from)) {
       refuse(fmt::format("this version can't decode {} to make {}", name(from), name(to)),
-             format::holds(draft_.to, from) ? "without a type it is copied as it is" : way_out(from, draft_.to));
+             draft_.holds(from) ? "without a type it is copied as it is" : way_out(from, draft_.to));
     }
     if (!codec::can_encode(to)) {
       refuse(fmt::format("this version can't make {} tensors", name(to)),

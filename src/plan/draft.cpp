@@ -149,10 +149,12 @@ Draft draft_conversion(const Request& request) {
   draft.inputs.assign(request.inputs.begin(), request.inputs.end());
   draft.output = request.output;
   draft.to = request.to;
+  draft.in_memory = request.in_memory;
   draft.options = request.options;
   draft.architecture = request.options.architecture;
   if (request.opened) draft.sources = *request.opened;
   if (!request.opened) open_sources(draft);
+  if (draft.in_memory) draft.output = draft.inputs.front().location;  // as errors call it
   load_profile(draft);
   gather_tensors(draft);
   shape_list(draft);
@@ -170,7 +172,8 @@ Draft draft_conversion(const Request& request) {
   if (!draft.profile.name.empty() && !draft.options.type && !draft.options.recipe && !has_more)
     draft.notes.push_back(fmt::format("--for {} keeps nothing: no type was asked for", draft.profile.name));
   weigh(draft);
-  draft.keeps_metadata = !changes_metadata(draft);
+  draft.keeps_metadata = draft.in_memory || !changes_metadata(draft);
+  if (draft.in_memory) ShapeFitter(draft).fit();
   if (!draft.keeps_metadata) {
     change_metadata(draft);
     override_metadata(draft);

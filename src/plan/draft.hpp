@@ -34,6 +34,7 @@ struct Request {
   const ConvertOptions& options;
   const std::vector<Source>* opened = nullptr;  // the inputs, where they are open already
   const Measured* measured = nullptr;
+  bool in_memory = false;  // see Plan::Impl
 };
 
 /// Decisions without places. Reads no tensor.
@@ -41,6 +42,7 @@ struct Draft : Material {
   std::shared_ptr<const format::imatrix::Imatrix> imatrix;  // null without files
   std::filesystem::path output;
   Format to = Format::gguf;
+  bool in_memory = false;  // see Plan::Impl
   ConvertOptions options;
   Profile profile;  // its rules with those of the architecture before them
 
@@ -58,6 +60,9 @@ struct Draft : Material {
   bool renamed = false;                     // or tensors are left out: the sources' metadata speaks of other names
   bool rearranged = false;                  // some tensor's rows have another length than in its source
 
+  std::optional<Format> file_format() const noexcept { return in_memory ? std::nullopt : std::optional(to); }
+  /// True when what the tensors go to can hold that type.
+  bool holds(DType type) const noexcept { return in_memory || format::holds(to, type); }
   /// Leaves out the tensors whose place in `out` is true.
   void leave_out(const std::vector<bool>& out);
   /// Leaves tensor `i` out, once leave_out is called with `out`, and remembers why.

@@ -17,11 +17,12 @@ bool is_smaller(DType a, DType b) noexcept {
 
 }  // namespace
 
-Ladder ladder_of(const TensorInfo& tensor, const Action& action, Format to) {
-  Ladder ladder{format::holds(to, tensor.dtype) ? tensor.dtype : DType::F16,
+Ladder ladder_of(const TensorInfo& tensor, const Action& action, std::optional<Format> to) {
+  const auto holds = [&](DType type) { return !to || format::holds(*to, type); };
+  Ladder ladder{holds(tensor.dtype) ? tensor.dtype : DType::F16,
                 action.types.empty() ? default_ladder(tensor.row_elements()) : action.types};
   std::erase_if(ladder.types, [&](DType type) {
-    return !format::holds(to, type) || !codec::can_encode(type) || info(type).internal || !fits(tensor, type) ||
+    return !holds(type) || !codec::can_encode(type) || info(type).internal || !fits(tensor, type) ||
            !is_smaller(type, ladder.ceiling);
   });
   std::ranges::stable_sort(ladder.types, is_smaller);

@@ -5,6 +5,7 @@
 #include <headrace/rules.hpp>
 #include <headrace/tensor.hpp>
 
+#include <optional>
 #include <vector>
 
 namespace headrace::plan {
@@ -15,7 +16,7 @@ struct Ladder {
 };
 
 /// Those of the action's types that can be made of the tensor, that the format holds, and that are smaller than the
-/// ceiling.
-Ladder ladder_of(const TensorInfo& tensor, const Action& action, Format to);
+/// ceiling. No format: memory, which holds all.
+Ladder ladder_of(const TensorInfo& tensor, const Action& action, std::optional<Format> to);
 
 }  // namespace headrace::plan

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ struct Plan::Impl : plan::Material {
   std::shared_ptr<const format::imatrix::Imatrix> imatrix;  // null without files
   std::filesystem::path output;
   Format to = Format::gguf;
+  bool in_memory = false;  // the tensors go to memory, in the shapes that `to` has; there is no file
   ConvertOptions options;
   plan::Profile profile;
 
@@ -48,6 +50,10 @@ struct Plan::Impl : plan::Material {
     if (origin.rule == plan::Origin::kNoRule) return {};
     return rule_texts[origin.rule + (origin.by_profile ? options.rules.size() : 0)];
   }
+  /// What has to hold the tensors; nothing where it is memory.
+  std::optional<Format> file_format() const noexcept { return in_memory ? std::nullopt : std::optional(to); }
+  /// True when some tensor changes its type.
+  bool retyped() const noexcept;
   /// True for a file that an input is read from, or that led to one.
   bool is_input(const io::FileId& file) const noexcept;
 

@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/mman.h>
+
+#include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <random>
@@ -46,6 +50,19 @@ TEST(Gate, UnmapsIdleSlabsToMakeRoomForAnotherSize) {
   const Gate::Slab large = gate.acquire(8 * kPage);
   EXPECT_EQ(large.bytes().size(), 8 * kPage);
   EXPECT_LE(gate.peak(), 8 * kPage);
+}
+
+TEST(Gate, TrimmedItHoldsOnlyWhatIsLent) {
+  Gate gate(8 * kPage);
+  const Gate::Slab lent = gate.acquire(2 * kPage);
+  std::byte* idle = gate.acquire(6 * kPage).bytes().data();
+  std::array<unsigned char, 6> resident{};
+  EXPECT_EQ(::mincore(idle, 6 * kPage, resident.data()), 0);
+  gate.trim();
+  EXPECT_EQ(::mincore(idle, 6 * kPage, resident.data()), -1);
+  EXPECT_EQ(errno, ENOMEM);
+  std::memset(lent.bytes().data(), 1, lent.bytes().size());
+  EXPECT_EQ(gate.acquire(6 * kPage).bytes().size(), 6 * kPage);
 }
 
 TEST(Gate, RefusesWhatCanNeverFit) {

@@ -145,6 +145,31 @@ def test_many_small_shards(headrace, tmp_path, output):
         assert found[f"w{i}"] == ("F32", (1000,), row.tobytes())
 
 
+def test_weights_in_another_folder(headrace, tmp_path, output):
+    far = tmp_path / "far"
+    far.mkdir()
+    manifest = manifest_of("face_landmark_68_tiny")
+    shutil.copyfile(manifest, tmp_path / "model.json")
+    for path in manifest.parent.glob("*.bin"):
+        shutil.copyfile(path, far / path.name)
+    assert headrace("convert", tmp_path / "model.json", "-o", output / "a.safetensors").returncode == 1
+    for prefix in (far, f"{far}/", "far"):
+        command = ["convert", tmp_path / "model.json", "-o", output / "a.safetensors", "--force"]
+        result = headrace(*command, "--weight-path-prefix", prefix, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert_decoded(output / "a.safetensors", expected_of("face_landmark_68_tiny"))
+    result = headrace("inspect", output / "a.safetensors", "--weight-path-prefix", far)
+    assert result.returncode == 2
+    assert "weight_path_prefix is for TensorFlow.js models alone" in result.stderr
+
+
+def test_a_manifest_on_the_standard_input_has_nothing_beside_it(headrace, output):
+    text = manifest_of("face_landmark_68_tiny").read_text()
+    result = headrace("convert", "-", "-o", output / "a.safetensors", input=text)
+    assert result.returncode == 1
+    assert "only safetensors and GGUF can be read from a stream" in result.stderr
+
+
 def reasons():
     return json.loads((BAD / "reasons.json").read_text(encoding="utf-8"))
 

@@ -9,7 +9,7 @@ import pytest
 import weights
 
 
-@pytest.mark.parametrize("command", ["convert", "inspect", "verify"])
+@pytest.mark.parametrize("command", ["convert", "inspect", "verify", "devices"])
 def test_help_has_examples(headrace, command):
     result = headrace(command, "--help")
     assert result.returncode == 0

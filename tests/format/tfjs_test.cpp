@@ -116,7 +116,7 @@ using Files = std::map<std::string, std::string, std::less<>>;
 format::Contents read(const std::string& text, const Files& files, std::uint64_t memory = kRoomy) {
   const format::JsonDocument document(MemorySource(text, "model.json"), memory);
   EXPECT_TRUE(format::tfjs::is_manifest(document));
-  return format::tfjs::read_manifest(document, memory, [&files](std::string_view path) {
+  return format::tfjs::read_manifest(document, memory, [&files](std::string_view path, const CancelToken&) {
     const auto at = files.find(path);
     if (at == files.end()) throw Error(ErrorCode::io, "no such file", {.file = std::string(path)});
     return std::make_shared<MemorySource>(at->second, at->first);
@@ -237,22 +237,6 @@ TEST(TfjsManifest, LargeDoublesAndMinusZeroAreNumbers) {
   EXPECT_TRUE(std::signbit(how.min));
 }
 
-class Stream : public MemorySource {
- public:
-  using MemorySource::MemorySource;
-  Access access() const noexcept override { return Access::forward; }
-};
-
-TEST(TfjsManifest, StreamsAreRefused) {
-  const format::JsonDocument document(MemorySource("[" + group(R"("a")", weight("x", "[1]", "bool")) + "]"), kRoomy);
-  try {
-    format::tfjs::read_manifest(document, kRoomy, [](std::string_view) { return std::make_shared<Stream>("1"); });
-    ADD_FAILURE() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::unsupported);
-  }
-}
-
 // However many there are of whatever: with little memory it is refused for that, and nothing else goes wrong.
 TEST(TfjsManifest, MemoryIsAskedForBeforeItIsTaken) {
   std::string weights, paths, groups;
@@ -280,7 +264,9 @@ TEST(TfjsManifest, TooManyFilesAreRefused) {
   for (int i = 0; i < 70'000; ++i) paths += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\"";
   const format::JsonDocument document(MemorySource("[" + group(paths, "") + "]"), kRoomy);
   const auto empty = std::make_shared<MemorySource>("");
-  EXPECT_THROW(format::tfjs::read_manifest(document, kRoomy, [&](std::string_view) { return empty; }), Error);
+  EXPECT_THROW(
+      format::tfjs::read_manifest(document, kRoomy, [&](std::string_view, const CancelToken&) { return empty; }),
+      Error);
 }
 
 const json kReasons = json::parse(read_file((kBad / "reasons.json").string()));

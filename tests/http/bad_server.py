@@ -23,8 +23,13 @@ class Exchange:
         found = _BEGIN_AND_END.match(headers.get("range", ""))
         self.first, self.last = (int(found[1]), int(found[2])) if found else (None, None)
 
+    @property
+    def content(self):
+        """Of the file that is asked for."""
+        return self.server.files.get(self.path, self.server.content)
+
     def part(self):
-        return self.server.content[self.first : self.last + 1]
+        return self.content[self.first : self.last + 1]
 
     def head(self, status, **fields):
         """Keywords are header fields; None leaves one out."""
@@ -43,7 +48,7 @@ class Exchange:
 
     def range_head(self, **fields):
         """The right header for the range that is asked for, but for what `fields` say."""
-        size, part = len(self.server.content), self.part()
+        size, part = len(self.content), self.part()
         end = self.first + len(part) - 1
         right = {
             "Content_Length": len(part),
@@ -59,8 +64,8 @@ class Exchange:
 
     def serve_whole(self, **fields):
         """Without ranges."""
-        self.head(200, **({"Content_Length": len(self.server.content)} | fields))
-        self.send(self.server.content)
+        self.head(200, **({"Content_Length": len(self.content)} | fields))
+        self.send(self.content)
 
     def refuse(self, status, **fields):
         self.head(status, Content_Length=0, **fields)
@@ -76,8 +81,9 @@ class Exchange:
 class BadServer:
     """A context. `behave`, called with each Exchange, may be replaced by the test."""
 
-    def __init__(self, content):
+    def __init__(self, content, files=None):
         self.content = content
+        self.files = files or {}  # other content by path
         self.behave = Exchange.serve
         self.lock = threading.Lock()
         self.requests = []  # Exchanges

@@ -24,6 +24,8 @@ http {{
     root {folder}/files;
     location /no-ranges/ {{ alias {folder}/files/; max_ranges 0; }}
     location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
+    location /slow-no-ranges/ {{ alias {folder}/files/; max_ranges 0; limit_rate 4m; }}
+    location /crawling-no-ranges/ {{ alias {folder}/files/; max_ranges 0; limit_rate 120k; }}
     location /slow/ {{ alias {folder}/files/; limit_rate 2m; }}
     location /secret/ {{ alias {folder}/files/; auth_basic "members"; auth_basic_user_file {folder}/users; }}
   }}

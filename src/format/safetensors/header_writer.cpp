@@ -2,15 +2,15 @@
 
 #include "base/checked.hpp"
 #include "format/header_bytes.hpp"
-#include "format/json_text.hpp"
 #include "format/printable.hpp"
+#include "format/safetensors/header_json.hpp"
 #include "format/safetensors/header_reader.hpp"
 
 #include <headrace/error.hpp>
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,7 +20,6 @@
 namespace headrace::format::safetensors {
 namespace {
 
-constexpr std::string_view kMetadata = "__metadata__";
 constexpr std::uint64_t kAlignment = 8;  // of the data, as the reference pads its headers
 
 [[noreturn]] void refuse(ErrorCode code, const TensorInfo& tensor, const std::string& file, std::string problem,
@@ -29,6 +28,8 @@ constexpr std::uint64_t kAlignment = 8;  // of the data, as the reference pads i
       code, std::move(problem),
       {.file = file, .tensor = printable(tensor.name), .expected = std::move(expected), .found = std::move(found)});
 }
+
+}  // namespace
 
 void check(const TensorInfo& tensor, const std::string& file) {
   if (tensor.name == kMetadata) {
@@ -48,6 +49,8 @@ void check(const TensorInfo& tensor, const std::string& file) {
            fmt::format("{} bytes", *bytes), fmt::to_string(tensor.bytes));
   }
 }
+
+namespace {
 
 void check(const Metadata& metadata, const std::string& file) {
   for (std::size_t i = 0; i < metadata.size(); ++i) {
@@ -89,62 +92,18 @@ std::uint64_t place(std::span<TensorInfo> tensors, std::span<const std::uint32_t
   return end;
 }
 
-template <class Sink>
-void put_number(Sink& sink, std::uint64_t number) {
-  const fmt::format_int digits(number);
-  sink.put(std::string_view(digits.data(), digits.size()));
-}
-
-template <class Sink>
-void put_tensor(Sink& sink, const TensorInfo& tensor) {
-  put_json_string(sink, tensor.name);
-  sink.put(":{\"dtype\":\"");
-  sink.put(info(tensor.dtype).safetensors_name);
-  sink.put("\",\"shape\":[");
-  for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
-    if (i > 0) sink.put(",");
-    put_number(sink, tensor.shape[i]);
-  }
-  sink.put("],\"data_offsets\":[");
-  put_number(sink, tensor.offset);
-  sink.put(",");
-  put_number(sink, tensor.offset + tensor.bytes);
-  sink.put("]}");
-}
-
-template <class Sink>
-void put_json(Sink& sink, std::span<const TensorInfo> tensors, const Metadata& metadata) {
-  bool first = true;
-  const auto separate = [&] { sink.put(std::exchange(first, false) ? "{" : ","); };
-  if (!metadata.empty()) {
-    separate();
-    put_json_string(sink, kMetadata);
-    for (std::size_t i = 0; i < metadata.size(); ++i) {
-      sink.put(i == 0 ? ":{" : ",");
-      put_json_string(sink, metadata.key(i));
-      sink.put(":");
-      put_json_string(sink, metadata.value(i).as_string().value());
-    }
-    sink.put("}");
-  }
-  for (const TensorInfo& tensor : tensors) {
-    separate();
-    put_tensor(sink, tensor);
-  }
-  sink.put(first ? "{}" : "}");
-}
-
 }  // namespace
 
 Layout lay_out(std::span<TensorInfo> tensors, std::span<const std::uint32_t> data_order, const Metadata& metadata,
-               const std::string& file, const Allowance& allowance) {
+               const std::string& file, const Allowance& allowance, std::uint64_t reserve) {
   check(metadata, file);
   for (const TensorInfo& tensor : tensors) check(tensor, file);
   const std::uint64_t data_bytes = place(tensors, data_order, file);
 
   ByteCounter counter;
-  put_json(counter, tensors, metadata);
-  const std::uint64_t length = base::checked_round_up(counter.size(), kAlignment).value();
+  put_json(counter, tensors, metadata, 0);
+  reserve = std::min(reserve, kMaxHeaderBytes + 1);  // more is too long in any case
+  const std::uint64_t length = base::checked_round_up(counter.size() + reserve, kAlignment).value();
   if (length > kMaxHeaderBytes) {
     throw Error(ErrorCode::unsupported, "the safetensors header would be too long",
                 {.file = file,
@@ -157,7 +116,7 @@ Layout lay_out(std::span<TensorInfo> tensors, std::span<const std::uint32_t> dat
   layout.header.resize(static_cast<std::size_t>(8 + length));
   ByteFiller filler(layout.header);
   filler.put(std::as_bytes(std::span(&length, 1)));
-  put_json(filler, tensors, metadata);
+  put_json(filler, tensors, metadata, 0);
   filler.pad(length - counter.size(), ' ');
 
   const auto file_bytes = base::checked_add(8 + length, data_bytes);

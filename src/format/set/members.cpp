@@ -149,14 +149,11 @@ std::string file_of_part(std::string_view base, std::uint32_t number, std::uint3
 
 Contents open_member(const io::Location& location, const Opening& set, std::uint64_t memory,
                      const std::string& named_by) {
-  if (location.place() != set.location.place()) {  // a file called "-", say
-    throw Error(ErrorCode::format, "this can't be the name of a shard",
-                {.file = named_by, .found = printable(location.text())});
-  }
   SourcePtr source;
   try {
     source = io::open(location, set.options);
   } catch (const Error& error) {
+    if (set.options.fetch) throw;  // whatever the caller's code has thrown
     rethrow_naming(error, named_by);
   }
   if (source->access() != Access::random) {

@@ -6,6 +6,7 @@
 #include "format/printable.hpp"
 #include "format/tfjs/strings.hpp"
 #include "format/tfjs/tfjs.hpp"
+#include "io/chain.hpp"
 #include "io/concat.hpp"
 #include "io/location.hpp"
 
@@ -73,8 +74,8 @@ constexpr std::array<std::string_view, 2> kKept = {"generatedBy", "convertedBy"}
 
 class ManifestReader {
  public:
-  ManifestReader(const JsonDocument& document, std::uint64_t memory, const OpenFile& open)
-      : document_(document), open_(open), allowance_(document.file(), memory, document.memory()) {}
+  ManifestReader(const JsonDocument& document, std::uint64_t memory, const OpenFile& open, const CancelToken& cancel)
+      : document_(document), open_(open), cancel_(cancel), allowance_(document.file(), memory, document.memory()) {}
 
   Contents read();
 
@@ -85,8 +86,11 @@ class ManifestReader {
   simdjson::dom::array groups();
   void keep_metadata(std::string_view key, const std::optional<element>& value);
   void read_group(element value);
-  SourcePtr open_group(simdjson::dom::array paths);
-  SourcePtr open_file(element path);
+  void open_group(simdjson::dom::array paths);
+  std::string_view add_path(element value);
+  SourcePtr open_file(std::string_view path);
+  void close_group();
+  SourcePtr chain() const;
   void read_weight(element value);
   void read_shape(element value, TensorInfo& tensor);
   DType read_dtype(element value) const;
@@ -105,14 +109,19 @@ class ManifestReader {
 
   const JsonDocument& document_;
   const OpenFile& open_;
+  const CancelToken& cancel_;
   const Allowance allowance_;
   Contents contents_;
   std::vector<std::string_view> paths_;  // of all groups
   NameIndex path_index_;
   std::uint64_t files_bytes_ = 0;  // held by open files and their groups
+  bool streams_ = false;           // some file comes only once: those after it are opened when they are read
   // The group and the weight being read.
   std::size_t group_ = 0, weight_ = 0;
-  std::uint64_t end_ = 0;  // of the tensors so far, in the group's bytes
+  std::size_t first_path_ = 0;     // in paths_, of the group
+  std::vector<SourcePtr> opened_;  // its files, as far as they are open
+  SourcePtr source_;               // all of them; null where they come only once
+  std::uint64_t end_ = 0;          // of the tensors so far, in the group's bytes
   std::string_view tensor_;
   std::array<std::uint64_t, kMaxRank> shape_{};
 };
@@ -152,7 +161,7 @@ void ManifestReader::read_group(element value) {
   const std::string what = fmt::format("group {}", group_);
   const auto [paths, weights] = fields_of<2>(value, what, {"paths", "weights"});
   const simdjson::dom::array list = array_of(weights, fmt::format("'weights' of {}", what));
-  contents_.files.push_back(open_group(array_of(paths, fmt::format("'paths' of {}", what))));
+  open_group(array_of(paths, fmt::format("'paths' of {}", what)));
   end_ = 0;
   weight_ = 0;
   for (const element weight : list) {
@@ -160,26 +169,30 @@ void ManifestReader::read_group(element value) {
     ++weight_;
   }
   tensor_ = {};
-  const std::uint64_t size = contents_.files.back()->size();
-  if (end_ != size) {
-    fail(fmt::format("the files of group {} go on after its last tensor", group_), fmt::format("{} bytes", end_),
-         fmt::to_string(size));
-  }
+  close_group();
 }
 
-// The files of a group as one.
-SourcePtr ManifestReader::open_group(simdjson::dom::array paths) {
+void ManifestReader::open_group(simdjson::dom::array paths) {
   files_bytes_ += kFileBytes;
   allowance_.require(held());
-  std::vector<SourcePtr> files;
-  for (const element path : paths) files.push_back(open_file(path));
-  if (files.size() == 1) return std::move(files.front());
-  std::string name =
-      files.empty() ? document_.file() : fmt::format("{} and {} more", files.front()->name(), files.size() - 1);
-  return std::make_shared<io::Concat>(std::move(name), std::move(files));
+  first_path_ = paths_.size();
+  opened_.clear();
+  source_ = nullptr;
+  for (const element value : paths) {
+    const std::string_view path = add_path(value);
+    if (!streams_) opened_.push_back(open_file(path));
+  }
+  const std::size_t count = paths_.size() - first_path_;
+  if (opened_.size() < count || (streams_ && count > 0)) return;
+  if (count == 1) {
+    source_ = std::move(opened_.front());
+    return;
+  }
+  std::string name = opened_.empty() ? document_.file() : fmt::format("{} and {} more", opened_[0]->name(), count - 1);
+  source_ = std::make_shared<io::Concat>(std::move(name), std::move(opened_));
 }
 
-SourcePtr ManifestReader::open_file(element value) {
+std::string_view ManifestReader::add_path(element value) {
   const std::string_view path = text_of(value, "a path");
   if (!io::stays_inside(path)) {
     fail(fmt::format("a path of group {} leads out of the manifest's folder", group_), "a relative path without '..'",
@@ -191,13 +204,44 @@ SourcePtr ManifestReader::open_file(element value) {
   if (!path_index_.add(path, [this](std::size_t i) { return paths_[i]; }))
     fail("the manifest names a file twice", {}, shown(value));
   paths_.push_back(path);
-  SourcePtr file = open_(path);
-  files_bytes_ += bytes + file->memory();
-  if (file->access() != Access::random || file->size() == io::kUnknownSize) {
-    throw Error(ErrorCode::unsupported, "weights of TensorFlow.js can't be read from a stream",
-                {.file = file->name(), .hint = "save the model to files first, and give those"});
-  }
+  files_bytes_ += bytes;
+  return path;
+}
+
+SourcePtr ManifestReader::open_file(std::string_view path) {
+  SourcePtr file = open_(path, cancel_);
+  files_bytes_ += file->memory();
+  if (file->access() == Access::random && file->size() != io::kUnknownSize) return file;
+  streams_ = true;
+  files_bytes_ += io::Chain::kOpenFile;
   return file;
+}
+
+// The tensors end where the files do. Of files that come only once, that is seen when they are read.
+void ManifestReader::close_group() {
+  if (!source_) {
+    contents_.files.push_back(chain());
+    return;
+  }
+  const std::uint64_t size = source_->size();
+  if (end_ != size) {
+    fail(fmt::format("the files of group {} go on after its last tensor", group_), fmt::format("{} bytes", end_),
+         fmt::to_string(size));
+  }
+  contents_.files.push_back(std::move(source_));
+}
+
+// The document won't be there any more when the files are opened.
+SourcePtr ManifestReader::chain() const {
+  std::vector<std::string> paths(paths_.begin() + static_cast<std::ptrdiff_t>(first_path_), paths_.end());
+  const std::size_t count = paths.size();
+  std::string name = fmt::format("{}: group {}", document_.file(), group_);
+  io::Chain::Files files{.opened = opened_,
+                         .count = count,
+                         .open = [open = open_, paths = std::move(paths)](
+                                     std::size_t i, const CancelToken& cancel) { return open(paths[i], cancel); },
+                         .memory = opened_.empty() ? 0 : io::Chain::kOpenFile};
+  return std::make_shared<io::Chain>(std::move(name), end_, std::move(files), cancel_);
 }
 
 void ManifestReader::read_weight(element value) {
@@ -261,7 +305,7 @@ Affine ManifestReader::read_quantization(element value, DType dtype) const {
 // Where the weight lies in its group's bytes: right behind the one before it.
 void ManifestReader::set_extent(Weight& weight) {
   TensorInfo& tensor = weight.tensor;
-  tensor.file = static_cast<std::uint32_t>(contents_.files.size() - 1);
+  tensor.file = static_cast<std::uint32_t>(contents_.files.size());
   tensor.offset = end_;
   if (tensor.dtype == DType::STRING) return walk(tensor);
   const std::optional<std::uint64_t> bytes = bytes_of(tensor.dtype, tensor.elements);
@@ -272,10 +316,9 @@ void ManifestReader::set_extent(Weight& weight) {
     fail("the tensor's size doesn't fit 64 bits", {},
          fmt::format("{} elements of {}", tensor.elements, name(tensor.dtype)));
   }
-  const std::uint64_t size = contents_.files.back()->size();
-  if (*end > size) {
+  if (source_ && *end > source_->size()) {
     fail(fmt::format("the files of group {} end before the tensor does", group_),
-         fmt::format("at least {} bytes", *end), fmt::to_string(size));
+         fmt::format("at least {} bytes", *end), fmt::to_string(source_->size()));
   }
   tensor.bytes = *bytes;
   if (weight.affine) tensor.encoding = Encoding::affine;
@@ -283,7 +326,13 @@ void ManifestReader::set_extent(Weight& weight) {
 }
 
 void ManifestReader::walk(TensorInfo& tensor) {
-  const io::ByteSource& source = *contents_.files.back();
+  if (!source_) {
+    throw Error(ErrorCode::unsupported, "text can't be read from a stream: where it ends, only its bytes tell",
+                {.file = document_.file(),
+                 .tensor = printable(tensor_),
+                 .hint = "save the model to files first, and give those"});
+  }
+  const io::ByteSource& source = *source_;
   allowance_.require(held());
   StringRun run = walk_strings(source, end_, tensor.elements);
   if (run.trouble) {
@@ -368,8 +417,9 @@ bool is_manifest(const JsonDocument& document) {
   return document.root().is_array() || document.root()[kManifest].get(manifest) == simdjson::SUCCESS;
 }
 
-Contents read_manifest(const JsonDocument& document, std::uint64_t memory, const OpenFile& open) {
-  return ManifestReader(document, memory, open).read();
+Contents read_manifest(const JsonDocument& document, std::uint64_t memory, const OpenFile& open,
+                       const CancelToken& cancel) {
+  return ManifestReader(document, memory, open, cancel).read();
 }
 
 }  // namespace headrace::format::tfjs

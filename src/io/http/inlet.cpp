@@ -62,9 +62,8 @@ Receiver::Body Inlet::begin_whole(const Answer& answer) {
   version_ = {answer.content_length.value_or(kUnknownSize), answer.etag, answer.last_modified};
   promised_ = version_.size;
   file_is_empty_ = version_.size == 0;
-  const bool small = version_.size <= kWhole;
-  make_room(small ? static_cast<std::size_t>(version_.size) : kBuffer);
-  return small ? Body::take : Body::hand_over;
+  make_room(static_cast<std::size_t>(std::min<std::uint64_t>(version_.size, kBuffer)));
+  return Body::hand_over;
 }
 
 void Inlet::make_room(std::size_t bytes) {

@@ -17,12 +17,10 @@ namespace headrace::io::http {
 class Inlet final : public Receiver {
  public:
   static constexpr std::size_t kBuffer = std::size_t{256} << 10;
-  /// A file up to this size is taken whole where the server has no ranges, so that it can be read by position.
-  static constexpr std::uint64_t kWhole = std::uint64_t{1} << 20;
 
   explicit Inlet(Range asked) : asked_(asked) {}
 
-  /// A range, or a small file, is taken; a larger one is handed over. Throws Error: io, unsupported.
+  /// A range is taken; a whole file is handed over. Throws Error: io, unsupported.
   Body begin(const Answer& answer) override;
   Taken take(std::span<const std::byte> bytes) override;
 
@@ -34,6 +32,7 @@ class Inlet final : public Receiver {
   bool is_whole() const noexcept { return used_ - next_ == promised_; }
 
   bool empty() const noexcept { return next_ == used_; }
+  std::size_t bytes_held() const noexcept { return used_ - next_; }
   /// Moves some of the bytes to `out`; how many.
   std::size_t read(std::span<std::byte> out) noexcept;
   /// All of them.

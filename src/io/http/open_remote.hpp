@@ -8,8 +8,9 @@
 
 namespace headrace::io::http {
 
-/// Opens what `remote` names: by ranges where the server has them, else as a stream over the answer that has begun.
-/// `connections`: how many reads at once are worth it. Throws Error: io, unsupported, cancelled.
+/// Opens what `remote` names: by ranges where the server has them, else as a stream over the answer that has begun,
+/// which a small file is read from by position. `connections`: how many reads at once are worth it. Throws Error: io,
+/// unsupported, cancelled.
 std::shared_ptr<const ByteSource> open_remote(const std::shared_ptr<Remote>& remote, unsigned connections);
 
 }  // namespace headrace::io::http

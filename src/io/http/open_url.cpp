@@ -3,6 +3,7 @@
 #include "io/http/open_remote.hpp"
 #include "io/http/random_source.hpp"
 #include "io/http/remote.hpp"
+#include "io/http/small_file.hpp"
 #include "io/http/stream.hpp"
 
 #include <headrace/error.hpp>
@@ -22,7 +23,11 @@ constexpr std::uint64_t kHead = std::uint64_t{64} << 10;
 
 namespace http {
 
-std::shared_ptr<const ByteSource> open_remote(const std::shared_ptr<Remote>& remote, unsigned connections) try {
+namespace {
+
+using Opened = SmallFile::Opened;
+
+Opened ask(const std::shared_ptr<Remote>& remote, unsigned connections) try {
   const Range head{0, kHead - 1};
   Pool::Lease lease = remote->pool().borrow(remote->stopped());
   Retry retry(remote->pool().patience());
@@ -30,20 +35,35 @@ std::shared_ptr<const ByteSource> open_remote(const std::shared_ptr<Remote>& rem
     auto inlet = std::make_unique<Inlet>(head);
     Reply reply = remote->get(lease.connection(), head, {}, *inlet);
     const bool answered = reply.outcome.end == End::complete || reply.outcome.end == End::refused;
-    if (reply.outcome.end == End::handed_over)
-      return std::make_shared<HttpStream>(remote, lease.keep(), std::move(inlet), std::nullopt);
+    if (reply.outcome.end == End::handed_over) {
+      Version version = inlet->version();
+      return {std::make_shared<HttpStream>(remote, lease.keep(), std::move(inlet), std::nullopt), std::move(version)};
+    }
     const int status = reply.answer.status;
-    if (answered && status == 200 && inlet->version().size > Inlet::kWhole)  // of unknown size, and at its end already
-      return std::make_shared<HttpStream>(remote, lease.keep(), std::move(inlet), std::move(reply.outcome));
-    if (answered && (inlet->file_is_empty() || ((status == 206 || status == 200) && inlet->is_whole()))) {
+    if (answered && status == 200 && !inlet->file_is_empty()) {  // at its end already
+      Version version = inlet->version();
+      return {std::make_shared<HttpStream>(remote, lease.keep(), std::move(inlet), std::move(reply.outcome)),
+              std::move(version)};
+    }
+    if (answered && (inlet->file_is_empty() || (status == 206 && inlet->is_whole()))) {
       Version version = inlet->version();
       if (inlet->file_is_empty()) version.size = 0;
-      return std::make_shared<HttpSource>(remote, std::move(version), inlet->bytes(), connections);
+      return {std::make_shared<HttpSource>(remote, version, inlet->bytes(), connections), version};
     }
     remote->try_again(retry, reply, 0, std::nullopt);  // nothing of it is kept
   }
 } catch (const Error& error) {
   rethrow(error, remote->name());
+}
+
+}  // namespace
+
+std::shared_ptr<const ByteSource> open_remote(const std::shared_ptr<Remote>& remote, unsigned connections) {
+  Opened opened = ask(remote, connections);
+  if (opened.stream->access() != Access::forward || opened.version.size > SmallFile::kMost) return opened.stream;
+  return std::make_shared<SmallFile>(
+      std::move(opened), [remote, connections] { return ask(remote, connections); },
+      remote->pool().patience().attempts);
 }
 
 }  // namespace http

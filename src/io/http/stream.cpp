@@ -2,8 +2,6 @@
 
 #include "io/http/quiet_pipe.hpp"
 
-#include <fmt/format.h>
-
 #include <utility>
 
 namespace headrace::io::http {
@@ -61,7 +59,7 @@ void HttpStream::settle(const Outcome& outcome) const {
   broken_ =
       Error(ErrorCode::io, "the connection is lost" + problem,
             {.file = name(),
-             .found = fmt::format("{} bytes before", received_),
+             .offset = received_ + inlet_->bytes_held(),
              .hint = "the server has no ranges, so there is no going on from here; try again, or download it first"});
 }
 

@@ -1,16 +1,18 @@
-#include "cli/type_rules.hpp"
+// Rules in one line, as stable-diffusion.cpp writes them.
+#include "format/printable.hpp"
 
-#include "cli/arguments.hpp"
-#include "cli/types.hpp"
+#include <headrace/error.hpp>
+#include <headrace/rules.hpp>
+#include <headrace/targets.hpp>
 
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <string>
+#include <utility>
 
-namespace headrace::cli {
+namespace headrace {
 namespace {
-
-constexpr std::string_view kOption = "--tensor-type-rules";
 
 // Where the character class that begins at `start` ends. A ']' that comes first is one of its characters, and so is
 // that of a class such as [:digit:] inside it.
@@ -52,12 +54,20 @@ std::string_view trimmed(std::string_view text) {
 }
 
 Rule parse_type_rule(std::string_view text) {
+  const auto refuse = [&](const std::string& problem, ErrorDetail detail) -> Error {
+    return {ErrorCode::invalid_argument, "--tensor-type-rules: " + problem, std::move(detail)};
+  };
   const std::size_t equals = text.rfind('=');
-  if (equals == text.npos || equals == 0 || equals + 1 == text.size())
-    throw UsageError(
-        fmt::format("{}: '{}' is no rule; a rule is REGEX=TYPE, such as 'attn.*weight=q8_0'", kOption, text));
-  return {.pattern = std::string(text.substr(0, equals)),
-          .action = {Action::Kind::type, {parse_target_type(text.substr(equals + 1), kOption)}}};
+  if (equals == text.npos || equals == 0 || equals + 1 == text.size()) {
+    throw refuse(fmt::format("'{}' is no rule", format::printable(text)),
+                 {.expected = "REGEX=TYPE, such as 'attn.*weight=q8_0'"});
+  }
+  try {
+    return {.pattern = std::string(text.substr(0, equals)),
+            .action = {Action::Kind::type, {parse_target_type(text.substr(equals + 1))}}};
+  } catch (const Error& error) {
+    throw refuse(error.problem(), error.detail());
+  }
 }
 
 }  // namespace
@@ -74,4 +84,4 @@ std::vector<Rule> parse_type_rules(std::string_view text) {
   return rules;
 }
 
-}  // namespace headrace::cli
+}  // namespace headrace

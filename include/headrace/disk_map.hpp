@@ -1,0 +1,131 @@
+// DiskMap: checkpoints as a map from name to tensor, of which nothing is in memory until it is asked for.
+//
+//   headrace::DiskMap map(std::vector<std::string>{"model-1.safetensors", "model-2.safetensors"},
+//                         {.type = headrace::DType::BF16});
+//   map.read("blocks.0.weight", bytes);
+#pragma once
+
+#include <headrace/checkpoint.hpp>
+#include <headrace/load.hpp>
+#include <headrace/nonfinite.hpp>
+#include <headrace/rules.hpp>
+#include <headrace/shaping.hpp>
+#include <headrace/writer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace headrace {
+
+struct DiskMapOptions {
+  std::optional<DType> type = {};  ///< that tensors are given as: see ConvertOptions::type; empty: as they are
+  std::vector<Rule> rules = {};    ///< the first that matches decides, before `type`; none may be an rmse: rule
+  Shaping shaping = {};            ///< `select`, `renames`, …
+  /// After shaping: a tensor's name in the map. Empty: the tensor isn't in it. Called when the map is made, by the
+  /// thread that makes it.
+  std::function<std::string(std::string_view name)> rename = {};
+  Nonfinite nonfinite = Nonfinite::refuse;  ///< numbers that the type asked for can't represent
+  SourceOptions source = {};                ///< `cancel` ends every read
+  std::uint64_t memory = kDefaultMemory;    ///< bytes for indexes and for what is being converted
+  unsigned threads = 0;                     ///< most that read one tensor; 0: one per core
+};
+
+/// Since the map was made.
+struct DiskMapStatistics {
+  std::uint64_t reads = 0;         ///< tensors, or parts of some, given
+  std::uint64_t bytes_read = 0;    ///< of the sources
+  std::uint64_t bytes_given = 0;   ///< after conversion
+  std::uint64_t prefetched = 0;    ///< tensors that prefetch() was asked for
+  std::uint64_t cached_bytes = 0;  ///< of prefetched tensors that are held now
+};
+
+/// A tensor where it lies in its file: pages of the system's cache are its memory. Who writes to them has pages of his
+/// own. Movable; the memory stays until this and the buffer taken out of it are gone. A buffer that outlives it is as
+/// any mapping: a file that is cut short then ends the program that looks. Thread-safe.
+class MappedTensor {
+ public:
+  LoadedTensor tensor;
+
+  /// Who looks at it afterwards doesn't wait for the disk: what the system's cache hasn't is read into this process's
+  /// memory before this returns. Throws Error(io).
+  void bring() const;
+  /// They leave this process's memory, with what was written to them. Looked at again they come back, one after the
+  /// other.
+  void let_go() const noexcept;
+  /// Throws Error(io) when what was seen of it may not have been the file's: the file was written to or cut short since
+  /// the map was made, or a page of it couldn't be read, in whose place zeros were seen then. Of a tensor that is in
+  /// use for a while, ask before and after.
+  void require_intact() const;
+
+ private:
+  friend class DiskMap;
+  class Pages;
+  MappedTensor() = default;
+  std::shared_ptr<const Pages> pages_;
+};
+
+/// Files are opened once and stay open: one that is replaced by another of its name is still read, one that is written
+/// to is an error. Movable. Thread-safety: const members from any threads at once.
+class DiskMap {
+ public:
+  /// Reads the headers of all `locations` (see SourceOptions). Throws Error: what Checkpoint::open throws; conflict
+  /// when two tensors have one name; invalid_argument for a stream, whose bytes come only once, and for rules or
+  /// patterns that are bad; unsupported when a tensor can't become what is asked for.
+  explicit DiskMap(std::span<const std::string> locations, const DiskMapOptions& options = {});
+  explicit DiskMap(const std::string& location, const DiskMapOptions& options = {});
+  DiskMap(DiskMap&&) noexcept;
+  DiskMap& operator=(DiskMap&&) noexcept;
+  ~DiskMap();
+
+  /// As they are given: name, type, shape and bytes. In the order of the sources; views into the map.
+  std::span<const TensorInfo> tensors() const noexcept;
+  /// Null when there is none. Constant time.
+  const TensorInfo* find(std::string_view name) const noexcept;
+  bool contains(std::string_view name) const noexcept { return find(name) != nullptr; }
+  /// The path or URL of the file that a tensor is in, the first of several. Throws Error(invalid_argument).
+  const std::string& file_of(std::string_view name) const;
+  /// Of the files of this machine that tensors are in, in the order of the sources.
+  std::vector<std::string> files() const;
+
+  /// Fills `out`, of exactly the tensor's bytes, with its numbers: row-major, little-endian, converted if need be.
+  /// Throws Error: invalid_argument (no such tensor, another size), io, format, value, budget, cancelled.
+  void read(std::string_view name, std::span<std::byte> out) const;
+  /// Part of it: what `out` holds, from byte `offset` of the tensor on, by the calling thread alone. Both ends must be
+  /// at whole blocks of its type and of the one it is stored in (a multiple of 256 elements, or its end, always is).
+  void read_part(std::string_view name, std::uint64_t offset, std::span<std::byte> out) const;
+  /// The tensor in new memory of a device; without a name of one, the host's. Throws as `read`, and no_space.
+  LoadedTensor load(std::string_view name, const std::shared_ptr<Device>& device = {}) const;
+  /// The tensor without a copy of it: its pages are brought, as `read` would read them. Nothing where
+  /// it can't be had so: it isn't given as it is stored, is small (below 128 KiB), isn't in a file of this machine,
+  /// can't be read (which `read` will explain), or lies where computing with it could give other results than with a
+  /// copy: numbers of more than 2 bytes not at a multiple of 64, others not at one of their size. Throws Error:
+  /// invalid_argument (no such tensor), io (the file was written to since the map was made).
+  std::optional<MappedTensor> map(std::string_view name) const;
+
+  /// These will be wanted soon: in the background, one after the other, they are brought into the system's cache; what
+  /// is not in a file of this machine is fetched, and held until it is released. Returns at once. What goes wrong
+  /// there, `read` will meet again. Throws Error(invalid_argument) for a name that isn't there.
+  void prefetch(std::span<const std::string> names) const;
+  /// These won't be wanted for a while: what was prefetched is freed; with `page_cache`, the system is asked to drop
+  /// what it has cached of them too.
+  void release(std::span<const std::string> names, bool page_cache = false) const;
+
+  /// Throws Error(conflict) unless the map has exactly the tensors of `specs`, of those shapes, and, where a spec says
+  /// `from`, of that type: with every missing, unexpected and mismatched one. Reads no tensor.
+  void require(std::span<const TensorSpec> specs) const;
+
+  DiskMapStatistics statistics() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace headrace

@@ -1,0 +1,280 @@
+"""Manager: which units of a model are in memory, under a limit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from .._errors import Error
+from .ahead import Ahead
+from .config import Config
+from .memory import Memory
+from .order import Order
+from .prefetcher import Prefetcher
+from .room import Room, Statistics
+from .units import OFFLOAD, ONLOAD, Unit
+
+
+class Manager:
+    """Brings units to where they are computed, before their forward where it knows the order, and lets go of those
+    whose next use is farthest when there is no room.
+
+    A thread that uses a unit holds it until it is done. ``limit`` bytes (None: as many as there are) are never passed,
+    but for what must be there at once: a unit that is alone in use, and those around it. Thread-safe.
+    """
+
+    def __init__(self, config: Config, limit: int | None) -> None:
+        self.config = config
+        self.limit = limit
+        self.units: list[Unit] = []
+        self.statistics = Statistics()
+        self.memory = Memory(config.computation.device)
+        self._changed = threading.Condition()
+        self._here = threading.local()  # .depth: units that this thread is in
+        self._running = 0  # threads that are in a unit, and don't wait
+        self._loads = 0  # under way
+        self._prefetcher = Prefetcher(self)
+        self.manage([], 0)
+
+    def manage(self, units: list[Unit], pinned_bytes: int) -> None:
+        """`pinned_bytes`: of weights and buffers that are always there."""
+        self.units = units
+        self._order = Order(len(units))
+        self._room = Room(self.limit, self.memory, self._order, self.statistics)
+        self._room.spread(units)
+        self._room.promise(pinned_bytes)
+        self._room.kept_promise(pinned_bytes)
+        self._ahead = Ahead(units, self._order, self._room)
+
+    def begin_pass(self) -> None:
+        """The whole model is called: all of it will be wanted."""
+        with self._changed:
+            if self._order.begin():
+                self._room.spread(self.units)
+            self._ahead.begin_pass()
+            self.statistics.passes += 1
+            for unit in self.units:
+                unit.wanted = ONLOAD
+                if self.config.onload == unit.home and not unit.loading:
+                    unit.state = ONLOAD
+
+    def end_pass(self) -> None:
+        with self._changed:
+            if self._order.end():
+                self._room.spread(self.units)
+
+    # --- what a unit's forward calls
+
+    def acquire(self, unit: Unit) -> None:
+        """The unit's weights are there, and stay until ``release``. Raises what reading them raises."""
+        depth = self._here.__dict__.get("depth", 0)
+        with self._changed:
+            self.statistics.uses += 1
+            if unit.users == 0:
+                unit.wanted = ONLOAD  # it is needed, whoever forgot to say so
+            if depth:
+                self._running -= 1
+                self._changed.notify_all()
+            try:
+                self._bring(unit)
+                unit.users += 1
+                if unit.users == 1:
+                    unit.install()
+            finally:
+                if depth:
+                    self._running += 1
+            if not depth:
+                self._running += 1
+            self._here.depth = depth + 1
+            read = self._ahead.to_read(unit)
+            work = self._ahead.next() is not None  # a thread that wakes for nothing costs as much as a small unit
+        self.memory.used_on(unit.computing or unit.prepared or ())
+        if read:
+            unit.disk_map.prefetch(read)
+        if work:
+            self._prefetcher.wake()
+
+    def release(self, unit: Unit) -> None:
+        with self._changed:
+            depth = self._here.depth = self._here.depth - 1
+            if depth == 0:
+                self._running -= 1
+            unit.users -= 1
+            broken = self._broken(unit)
+            if unit.users == 0:
+                unit.uninstall()
+                if unit.computing is not None:
+                    unit.computing = None
+                    self._room.freed(unit.passing_bytes)
+                if broken or not self.config.keeps:
+                    self._room.evict(unit)
+                if broken:
+                    unit.unmap()
+                self._room.make(0)
+                if unit.state != unit.wanted:
+                    self._settle(unit)
+            self._changed.notify_all()
+        if broken:
+            raise broken
+
+    @staticmethod
+    def _broken(unit: Unit) -> Error | None:
+        """What its file became while it was used in place."""
+        try:
+            unit.require_intact()
+        except Error as error:
+            return error
+        return None
+
+    def _bring(self, unit: Unit) -> None:
+        """Waits for room and loads; returns with everything there. With the lock, which it lets go of meanwhile."""
+        begun = time.perf_counter()
+        waited = False
+        entered = False
+        while True:
+            if unit.loading or (unit.users == 0 and unit.state != unit.wanted):
+                waited = True
+                if unit.loading:
+                    self._changed.wait()
+                else:
+                    self._settle(unit)
+                continue
+            if not entered:  # its own distance would be 0 until now
+                self._order.enter(unit.index)
+                entered = True
+            if unit.users == 0 and unit.prepared is not None and self._broken(unit):
+                self._room.evict(unit)  # it is read again, and that says what is wrong
+                unit.unmap()
+            need = unit.missing_bytes
+            if need == 0:
+                break
+            waited = True
+            if not self._room.make(need, spare=unit) and (self._running or self._loads):
+                self._changed.wait()
+                continue
+            self._load(unit, need)
+            self.statistics.loads += 1
+            break
+        if waited:
+            self.statistics.stalls += 1
+            self.statistics.stall_seconds += time.perf_counter() - begun
+
+    def _load(self, unit: Unit, need: int) -> None:
+        """With the lock, which it lets go of while it reads."""
+        prepared, computing = unit.prepared, unit.computing
+        self._begin(unit, need)
+        try:
+            self._changed.release()
+            try:
+                if prepared is None and unit.kept is not None:
+                    unit.prepared = unit.load_kept(self.memory)
+                if computing is None and unit.passing is not None:
+                    computing = unit.load_passing(self.memory)
+            finally:
+                self._changed.acquire()
+        except BaseException:
+            unit.prepared = prepared
+            self._end(unit, need, False)
+            raise
+        unit.computing = computing
+        self._end(unit, need, True)
+
+    def _load_ahead(self, unit: Unit) -> None:
+        """The same, of what is kept."""
+        need, prepared = unit.kept_bytes, None
+        self._begin(unit, need)
+        try:
+            self._changed.release()
+            try:
+                prepared = unit.load_kept(self.memory)
+            finally:
+                self._changed.acquire()
+        finally:
+            unit.prepared = prepared
+            self.statistics.loads_ahead += prepared is not None
+            self._end(unit, need, prepared is not None)
+
+    def _begin(self, unit: Unit, need: int) -> None:
+        unit.loading = True
+        self._loads += 1
+        self._room.promise(need)
+
+    def _end(self, unit: Unit, need: int, well: bool) -> None:
+        unit.loading = False
+        unit.failed = not well  # who uses it reads it again, and is told
+        self._loads -= 1
+        if well:
+            self._room.kept_promise(need)
+            if unit.prepared is not None:
+                self._room.resident[unit.index] = unit
+        else:
+            self._room.broke_promise(need)
+        self._changed.notify_all()
+
+    # --- states
+
+    def want(self, unit: Unit, state: int) -> None:
+        """Offloads or onloads a unit: now, or when the last that uses it is done."""
+        with self._changed:
+            unit.wanted = state
+            while unit.loading:
+                self._changed.wait()
+            if unit.users == 0 and (unit.state != unit.wanted or state == OFFLOAD):
+                self._settle(unit)
+        if state == OFFLOAD:
+            self.memory.pool.trim()
+
+    def prepare(self, unit: Unit) -> None:
+        """Loads a unit to where it is prepared, if it has to and there is room."""
+        with self._changed:
+            unit.wanted = ONLOAD
+            while unit.loading or (unit.users == 0 and unit.state != unit.wanted):
+                if unit.loading:
+                    self._changed.wait()
+                else:
+                    self._settle(unit)
+            if unit.users or unit.prepared is not None or unit.kept is None or not self.config.keeps:
+                return
+            if self._room.make(unit.kept_bytes, self._order.distance(unit.index)):
+                self._load_ahead(unit)
+
+    def _settle(self, unit: Unit) -> None:
+        """A unit that nobody uses goes to the state that it shall have. With the lock, which it lets go of."""
+        self._room.evict(unit)
+        state = unit.wanted
+        place = self.config.offload if state == OFFLOAD else self.config.onload
+        if place == unit.home:
+            unit.state = state
+            return
+        unit.loading = True
+        self._changed.release()
+        try:
+            unit.rest_at(place)
+            unit.state = state
+        finally:
+            self._changed.acquire()
+            unit.loading = False
+            self._changed.notify_all()
+
+    # --- ahead of use; the prefetcher's thread calls it
+
+    def step(self) -> bool:
+        """Loads the next unit that will be wanted, if there is room for it; True when there may be more to do."""
+        with self._changed:
+            unit = self._ahead.next()
+            if unit is not None:
+                self._room.make(unit.kept_bytes, self._order.distance(unit.index))
+                self._load_ahead(unit)
+                return True
+        return False
+
+    def close(self) -> None:
+        """Ends the thread that reads ahead; the model goes on without."""
+        self._prefetcher.close()
+
+    def __reduce__(self) -> Any:
+        from .._errors import refuse
+
+        raise refuse("a model under management can't be copied or pickled: its weights aren't all in it",
+                     code="unsupported", hint="copy the model before enable_vram_management")

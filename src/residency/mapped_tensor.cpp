@@ -1,0 +1,86 @@
+#include "residency/mapped_tensor.hpp"
+
+#include "format/printable.hpp"
+#include "io/page_cache.hpp"
+
+#include <headrace/error.hpp>
+
+#include <utility>
+
+namespace headrace {
+namespace {
+
+constexpr std::uint64_t kWorthMapping = std::uint64_t{128} << 10;
+constexpr std::uint64_t kVector = 64;  // the longest of any processor
+
+// Libraries add up in an order that depends on where the numbers of a vector begin. Those of 2 bytes and less they
+// convert or rearrange first.
+bool lies_well(DType dtype, std::uint64_t at) {
+  const std::uint64_t size = info(dtype).block_bytes;
+  return at % (is_block(dtype) || size > 2 ? kVector : size) == 0;
+}
+
+}  // namespace
+
+std::shared_ptr<const MappedTensor::Pages> MappedTensor::Pages::of(std::shared_ptr<const Plan::Impl> plan,
+                                                                   std::uint32_t tensor, std::string_view name) {
+  const TensorInfo &from = plan->source_of(tensor), &to = plan->tensors[tensor];
+  const io::File* file = plan->file_of(tensor).file();
+  const bool as_it_is = from.encoding == Encoding::plain && from.dtype == to.dtype && from.bytes == to.bytes;
+  if (file == nullptr || !as_it_is || to.bytes < kWorthMapping || !lies_well(to.dtype, from.offset)) return nullptr;
+  try {
+    auto pages = std::make_shared<const Pages>(std::move(plan), *file, from, name);
+    return pages->bring() ? pages : nullptr;
+  } catch (const Error&) {
+    return nullptr;  // a file system, or a limit, that has no mapping
+  }
+}
+
+MappedTensor::Pages::Pages(std::shared_ptr<const Plan::Impl> plan, const io::File& file, const TensorInfo& from,
+                           std::string_view name)
+    : plan_(std::move(plan)),
+      file_(file),
+      first_(from.offset),
+      name_(name),
+      mapping_(std::make_shared<const io::Mapping>(file, from.offset, static_cast<std::size_t>(from.bytes))),
+      watch_(mapping_->pages()) {}
+
+// What the system has comes fastest when it is looked at, by as many threads as look.
+bool MappedTensor::Pages::bring() const noexcept {
+  return io::is_cached(file_, first_, mapping_->bytes().size()) || mapping_->populate(0, mapping_->pages().size());
+}
+
+void MappedTensor::Pages::require_intact() const {
+  residency::require_unchanged(file_, name_);
+  if (watch_.broken()) fail();
+}
+
+void MappedTensor::Pages::fail() const {
+  throw Error(ErrorCode::io, "a part of the file couldn't be read",
+              {.file = file_.name(), .tensor = format::printable(name_)});
+}
+
+void MappedTensor::bring() const {
+  const bool there = pages_->bring();
+  pages_->require_intact();  // what it says is the reason, where it says something
+  if (!there) pages_->fail();
+}
+
+void MappedTensor::let_go() const noexcept { pages_->let_go(); }
+
+void MappedTensor::require_intact() const { pages_->require_intact(); }
+
+namespace residency {
+
+void require_unchanged(const io::File& file, std::string_view name) {
+  try {
+    file.require_unchanged();
+  } catch (const Error& error) {
+    ErrorDetail detail = error.detail();
+    detail.tensor = format::printable(name);
+    throw Error(error.code(), error.problem(), std::move(detail));
+  }
+}
+
+}  // namespace residency
+}  // namespace headrace
