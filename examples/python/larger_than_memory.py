@@ -8,6 +8,7 @@ pytorch_model.bin (`./dev demo` fetches it), or the same weights in another form
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -153,8 +154,13 @@ def main() -> None:
     parser.add_argument("sequence", metavar="SEQUENCE", nargs="?", default=SEQUENCE, help="residues, and _ for masked ones")
     parser.add_argument("--limit", metavar="BYTES", type=int, help="instead of a quarter of the weights")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        run(arguments.model or random_model(folder), arguments.sequence, arguments.limit)
+    if unknown := set(arguments.sequence) - {*RESIDUES, "_"}:
+        parser.error(f"SEQUENCE: '{min(unknown)}' isn't one of {RESIDUES}, nor _")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run(arguments.model or random_model(folder), arguments.sequence, arguments.limit)
+    except headrace.Error as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

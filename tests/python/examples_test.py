@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -89,6 +90,14 @@ def test_torch_runs_random_weights_where_there_is_no_model():
     figures, residues = figures_of(run_torch())
     check_figures(figures, figures["weights"], figures["weights"] // 4)
     assert len(residues) == 2
+
+
+def test_torch_says_in_a_line_what_is_wrong(models, tmp_path):
+    for given, code, text in [((tmp_path / "none.bin",), 1, "none.bin: can't open"), ((models / "bert.bin", "AB"), 2, "'B'")]:
+        done = subprocess.run([sys.executable, EXAMPLE, *given], capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+        assert done.returncode == code and not done.stdout
+        assert text in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
 def test_cpp_says_which_tensor_has_another_shape(models, tmp_path):
