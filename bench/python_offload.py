@@ -2,13 +2,14 @@
 """Times a model that isn't in memory: passes of a transformer-like model of bf16 layers on the CPU, all of whose weights
 are on disk, beside one that is resident; each way in a process of its own, which also says its peak memory.
 
-    PYTHONPATH=build/release/python python_offload.py [--size 1.8] [--tokens 4] [--runs 3] [--folder .] [--only NAME …]
+    PYTHONPATH=build/release/python python_offload.py [--size 1.8] [--tokens 4 256] [--runs 3] [--folder .] [--only NAME …]
 
 Beside headrace.torch.enable_vram_management (nothing kept; 5 % and a quarter of the weights kept): accelerate's disk
 offload, DiffSynth-Studio's, and safe_open in each layer's forward. What isn't installed is skipped, and said so. What
-counts is a pass less the resident pass. Cold: before each pass the process lets go of the files' pages that it has
-mapped, and the system is asked to drop its cache of them; bytes that came from the disk are printed. `--folder` should
-be on a disk. Timings are reported, never judged.
+counts is a pass less the resident pass: of a few tokens, as when a text is written, the disk takes longer than computing;
+of hundreds, as a prompt or a picture has, what is read meanwhile costs little. Cold: before each pass the process lets go of
+the files' pages that it has mapped, and the system is asked to drop its cache of them; bytes that came from the disk are
+printed. `--folder` should be on a disk. Timings are reported, never judged.
 """
 
 import argparse
@@ -206,7 +207,8 @@ def report(name: str, found: dict, base: dict | None, ours: dict | None) -> None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=float, default=1.8, help="GB")
-    parser.add_argument("--tokens", type=int, default=4, help="of a pass: how much is computed with each weight")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[4, 256],
+                        help="of a pass: how much is computed with each weight")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("."))
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
@@ -214,7 +216,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         name, path, width, folder = arguments.child
-        print(json.dumps(measure(name, path, int(width), folder, arguments.runs, arguments.tokens)))
+        print(json.dumps(measure(name, path, int(width), folder, arguments.runs, *arguments.tokens)))
         return
     if importlib.util.find_spec("headrace") is None or importlib.util.find_spec("torch") is None:
         print("skipped: headrace and torch aren't both installed")
@@ -232,22 +234,28 @@ def main() -> None:
             ((name, (torch.randn(shape, generator=generator) / width**0.5).bfloat16()) for name, _, shape in tensors),
             path, tensors)
         print(f"{machine()}, load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; {path.stat().st_size / 1e9:.2f} GB BF16 "
-              f"in {len(tensors)} layers, {arguments.tokens} tokens a pass; {arguments.runs} passes after one that isn't counted; "
-              "median (min … max); + is a pass less the resident one; peak beyond what importing takes", flush=True)
-        found: dict[str, dict] = {}
-        for name in arguments.only:
-            with tempfile.TemporaryDirectory(dir=arguments.folder) as own:
-                done = subprocess.run([sys.executable, __file__, "--runs", str(arguments.runs),
-                                       "--tokens", str(arguments.tokens), "--child", name,
-                                       str(path), str(width), own], stdout=subprocess.PIPE, text=True)
-            if done.returncode != 0:
-                print(f"{name:<24} failed")
-                continue
-            found[name] = json.loads(done.stdout.splitlines()[-1])
-            ours = found.get("headrace, nothing kept") if not name.startswith(("headrace", "resident")) else None
-            report(name, found[name], found.get("resident") if name != "resident" else None, ours)
-        sums = {name: row["sum"] for name, row in found.items() if "sum" in row}
-        assert len(set(sums.values())) <= 1, f"they computed different things: {sums}"
+              f"in {len(tensors)} layers; {arguments.runs} passes after one that isn't counted; median (min … max); + is a pass "
+              "less the resident one; peak beyond what importing takes", flush=True)
+        for tokens in arguments.tokens:
+            print(f"{tokens} tokens a pass", flush=True)
+            compare(arguments, path, width, tokens)
+
+
+def compare(arguments, path: Path, width: int, tokens: int) -> None:
+    """All ways, each in a process of its own."""
+    found: dict[str, dict] = {}
+    for name in arguments.only:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as own:
+            done = subprocess.run([sys.executable, __file__, "--runs", str(arguments.runs), "--tokens", str(tokens),
+                                   "--child", name, str(path), str(width), own], stdout=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            print(f"{name:<24} failed")
+            continue
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+        ours = found.get("headrace, nothing kept") if not name.startswith(("headrace", "resident")) else None
+        report(name, found[name], found.get("resident") if name != "resident" else None, ours)
+    sums = {name: row["sum"] for name, row in found.items() if "sum" in row}
+    assert len(set(sums.values())) <= 1, f"they computed different things: {sums}"
 
 
 if __name__ == "__main__":

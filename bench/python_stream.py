@@ -3,7 +3,7 @@
 of it summed, by the same loop for all; with the file in the page cache and not, in one process, interleaved, the order
 turning from round to round.
 
-    PYTHONPATH=build/release/python python_stream.py [--size 3] [--runs 9] [--cold-only | --warm-only] [--folder .]
+    PYTHONPATH=build/release/python python_stream.py [--size 3] [--runs 9] [--cold-only | --warm-only] [--touch] [--folder .]
 
 Beside it: safetensors.torch.load_file, runai-model-streamer and fastsafetensors (without GDS). What isn't installed is
 skipped, and said so. `--folder` should be on a disk: files in memory are never cold. Loading and summing are timed apart
@@ -13,6 +13,7 @@ too, as what is mapped is read when it is used. Timings are reported, never judg
 import argparse
 import gc
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import torch
 from python_load import forget
-from support import machine, write_model
+from support import machine, touch_free_memory, write_model
 
 # A loader takes a path and gives its tensors by name, and what keeps their memory.
 Loader = Callable[[Path], tuple[dict, object]]
@@ -86,7 +87,7 @@ def rounds(label: str, loaders: dict[str, Loader], path: Path, count: int, befor
     names, times = list(loaders), {name: [] for name in loaders}
     sums = set()
     for i in range(count + 1):
-        for name in names[i % len(names):] + names[:i % len(names)]:
+        for name in random.Random(i).sample(names, len(names)):
             before()
             loaded, whole, total = run(loaders[name], path)
             sums.add(total)
@@ -109,6 +110,7 @@ def main() -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--cold-only", action="store_true")
     only.add_argument("--warm-only", action="store_true")
+    parser.add_argument("--touch", action="store_true", help="write to all free memory before each")
     parser.add_argument("--folder", type=Path, default=Path("."))
     arguments = parser.parse_args()
     loaders: dict[str, Loader] = {}
@@ -126,10 +128,17 @@ def main() -> None:
         print(f"{machine()}, load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; {path.stat().st_size / 1e9:.2f} GB F16 "
               f"in {layers} tensors, loaded and summed; {arguments.runs} rounds after one that isn't counted; median "
               "(min … max)", flush=True)
+
+        def before(cold: bool) -> None:
+            if cold:
+                forget(path)
+            if arguments.touch:
+                touch_free_memory()
+
         if not arguments.warm_only:
-            rounds("cold", loaders, path, arguments.runs, lambda: forget(path))
+            rounds("cold", loaders, path, arguments.runs, lambda: before(True))
         if not arguments.cold_only:
-            rounds("warm", loaders, path, arguments.runs, lambda: None)
+            rounds("warm", loaders, path, arguments.runs, lambda: before(False))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,11 @@ struct DiskMapStatistics {
   std::uint64_t cached_bytes = 0;  ///< of prefetched tensors that are held now
 };
 
+/// Where a mapped tensor's memory begins and ends. pages: at its own, so that no others count as the process's memory.
+/// large_pages: at the system's, of 2 MiB, around it: what is cached in those is mapped by one fault each, faster to
+/// look at for the first time, and up to 4 MiB of the tensor's neighbours count too.
+enum class MapEdges : std::uint8_t { pages, large_pages };
+
 /// A tensor where it lies in its file: pages of the system's cache are its memory. Who writes to them has pages of his
 /// own. Movable; the memory stays until this and the buffer taken out of it are gone. A buffer that outlives it is as
 /// any mapping: a file that is cut short then ends the program that looks. Thread-safe.
@@ -107,7 +112,7 @@ class DiskMap {
   /// can't be read (which `read` will explain), or lies where computing with it could give other results than with a
   /// copy: numbers of more than 2 bytes not at a multiple of 64, others not at one of their size. Throws Error:
   /// invalid_argument (no such tensor), io (the file was written to since the map was made).
-  std::optional<MappedTensor> map(std::string_view name) const;
+  std::optional<MappedTensor> map(std::string_view name, MapEdges edges = MapEdges::pages) const;
 
   /// These will be wanted soon: in the background, one after the other, they are brought into the system's cache; what
   /// is not in a file of this machine is fetched, and held until it is released. Returns at once. What goes wrong

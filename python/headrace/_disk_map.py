@@ -35,6 +35,8 @@ _SOURCE = frozenset(open_checkpoint.__kwdefaults__ or ()) - {"framework", "memor
 Row = namedtuple("Row", ["name", "dtype", "shape", "nbytes", "file"])
 # From so many bytes on, memory of large pages is made of the library's, or a file's pages are used.
 _LARGE = 1 << 18
+# From so many on, some of its neighbours' pages don't count.
+_HUGE = 4 << 20
 
 
 class DiskMap(Mapping):
@@ -94,7 +96,7 @@ class DiskMap(Mapping):
         core, row = self._find(name, self._own)
         torch_holds(row.dtype, row.shape, tensor=name)
         device = device_name(self.device)
-        mapped = core.map(row.name) if row.nbytes >= _LARGE else None
+        mapped = core.map(row.name, row.nbytes >= _HUGE) if row.nbytes >= _LARGE else None
         if mapped is not None:
             self._require_same(row)
             tensor = as_torch(mapped.take())

@@ -92,12 +92,12 @@ Loaded load(const Mapped& mapped, const nb::str& name) {
 }
 
 // A tensor that lies in its file; None where it can't be had so.
-nb::object map(const Mapped& mapped, const nb::str& name) {
+nb::object map(const Mapped& mapped, const nb::str& name, bool large_pages) {
   const std::string text = from_str(name);
   std::optional<MappedTensor> tensor;
   {
     const GilReleased released;
-    tensor = mapped.map.map(text);
+    tensor = mapped.map.map(text, large_pages ? MapEdges::large_pages : MapEdges::pages);
   }
   return tensor ? nb::cast(std::move(*tensor)) : nb::none();
 }
@@ -139,7 +139,7 @@ void bind_disk_map(nb::module_& module) {
       .def("read", &read, nb::arg("name"), nb::arg("address"), nb::arg("nbytes"),
            "Fills the memory at an address with a tensor, of exactly its bytes.")
       .def("load", &load, nb::arg("name"), "A tensor in new memory of the host's.")
-      .def("map", &map, nb::arg("name"),
+      .def("map", &map, nb::arg("name"), nb::arg("large_pages") = false,
            "A tensor where it lies in its file, its pages in memory; None where it can't be had so.")
       .def("prefetch", &prefetch, nb::arg("names"))
       .def("release", &release, nb::arg("names"), nb::arg("page_cache"))

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace headrace::io {
@@ -16,6 +17,8 @@ constexpr int kPopulate = MADV_POPULATE_READ;
 constexpr int kPopulate = 22;  // of Linux 5.14; older C libraries don't name it
 #endif
 
+constexpr std::uint64_t kLargePage = std::uint64_t{2} << 20;
+
 std::size_t page_bytes() noexcept {
   static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return bytes;
@@ -25,22 +28,29 @@ std::size_t page_bytes() noexcept {
 
 Mapping::Mapping(const File& file) : Mapping(file, 0, static_cast<std::size_t>(file.size())) {}
 
-Mapping::Mapping(const File& file, std::uint64_t first, std::size_t count) {
+Mapping::Mapping(const File& file, std::uint64_t first, std::size_t count, Edges edges) {
   if (count == 0) return;
-  lead_ = static_cast<std::size_t>(first % page_bytes());
+  const bool large = edges == Edges::large_pages;
+  const std::uint64_t page = first / page_bytes() * page_bytes(),
+                      begin = large ? first / kLargePage * kLargePage : page;
+  const std::uint64_t end = first + count;
+  lead_ = static_cast<std::size_t>(first - page);
   size_ = lead_ + count;
+  mapped_bytes_ = static_cast<std::size_t>(
+      (large ? std::min((end + kLargePage - 1) / kLargePage * kLargePage, std::max(end, file.size())) : end) - begin);
   // Without MAP_NORESERVE, a file larger than memory is refused: each page might be written to.
-  void* at = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor(),
-                    static_cast<off_t>(first - lead_));
+  void* at = ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor(),
+                    static_cast<off_t>(begin));
   if (at == MAP_FAILED) throw system_error(errno, "map", file.name());
-  at_ = static_cast<std::byte*>(at);
+  mapped_ = static_cast<std::byte*>(at);
+  at_ = mapped_ + (page - begin);
   // What is read through it comes in pieces of 2 MiB, and stays in the cache in pages as large: faster the first time,
   // and later hardly any work. Where the system has no such pages, it says so, and nothing is different.
-  ::madvise(at_, size_, MADV_HUGEPAGE);
+  ::madvise(mapped_, mapped_bytes_, MADV_HUGEPAGE);
 }
 
 Mapping::~Mapping() {
-  if (at_ != nullptr) ::munmap(at_, size_);
+  if (mapped_ != nullptr) ::munmap(mapped_, mapped_bytes_);
 }
 
 bool Mapping::populate(std::size_t first, std::size_t count) const noexcept {

@@ -12,10 +12,14 @@ namespace headrace::io {
 /// Owns a private, writable mapping of a file's bytes; the file need not outlive it.
 class Mapping {
  public:
+  /// Where it begins and ends: at the pages of what was asked for, or at the large pages around it. What the system's
+  /// cache holds in those is mapped by one fault each, and some neighbours with it.
+  enum class Edges : std::uint8_t { pages, large_pages };
+
   /// Throws Error(io).
   explicit Mapping(const File& file);
   /// Of `count` bytes from `first` on, which the file has. Throws Error(io).
-  Mapping(const File& file, std::uint64_t first, std::size_t count);
+  Mapping(const File& file, std::uint64_t first, std::size_t count, Edges edges = Edges::pages);
   ~Mapping();
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
@@ -33,8 +37,9 @@ class Mapping {
   void forget(std::size_t first, std::size_t count) const noexcept;
 
  private:
-  std::byte* at_ = nullptr;
-  std::size_t size_ = 0, lead_ = 0;  // `lead_`: bytes of the first page that are before what was asked for
+  std::byte *at_ = nullptr, *mapped_ = nullptr;  // the first page of what was asked for; of all
+  std::size_t size_ = 0, mapped_bytes_ = 0;
+  std::size_t lead_ = 0;  // bytes of the first page that are before what was asked for
 };
 
 }  // namespace headrace::io

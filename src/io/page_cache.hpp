@@ -9,8 +9,8 @@
 
 namespace headrace::io {
 
-/// True when the system's cache holds all of these bytes of the file; false too where it doesn't say (Linux
-/// before 6.5).
+/// True when the system's cache holds all of these bytes of the file: of more than 64 MiB, 64 parts of them that are
+/// looked at. False too where it doesn't say (Linux before 6.5).
 bool is_cached(const File& file, std::uint64_t first, std::uint64_t count) noexcept;
 
 /// The share (0 to 1) of the file's pages that the system's cache holds; 1 for an empty file. Nothing where the kernel

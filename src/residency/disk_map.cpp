@@ -133,9 +133,9 @@ class DiskMap::Impl {
     bytes_given_ += out.size();
   }
 
-  std::optional<MappedTensor> map(std::uint32_t index) const {
+  std::optional<MappedTensor> map(std::uint32_t index, MapEdges edges) const {
     const TensorInfo& info = tensors_[index];
-    auto pages = MappedTensor::Pages::of(plan_, in_plan_[index], info.name);
+    auto pages = MappedTensor::Pages::of(plan_, in_plan_[index], info.name, edges);
     if (!pages) return std::nullopt;
     pages->require_intact();
     const auto bytes = pages->mapping()->bytes();
@@ -333,7 +333,9 @@ void DiskMap::read_part(std::string_view name, std::uint64_t offset, std::span<s
   impl_->read_part(impl_->require_index(name), offset, out);
 }
 
-std::optional<MappedTensor> DiskMap::map(std::string_view name) const { return impl_->map(impl_->require_index(name)); }
+std::optional<MappedTensor> DiskMap::map(std::string_view name, MapEdges edges) const {
+  return impl_->map(impl_->require_index(name), edges);
+}
 
 LoadedTensor DiskMap::load(std::string_view name, const std::shared_ptr<Device>& device) const {
   const std::uint32_t index = impl_->require_index(name);

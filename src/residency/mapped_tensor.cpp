@@ -20,16 +20,21 @@ bool lies_well(DType dtype, std::uint64_t at) {
   return at % (is_block(dtype) || size > 2 ? kVector : size) == 0;
 }
 
+io::Mapping::Edges edges_of(MapEdges edges) {
+  return edges == MapEdges::large_pages ? io::Mapping::Edges::large_pages : io::Mapping::Edges::pages;
+}
+
 }  // namespace
 
 std::shared_ptr<const MappedTensor::Pages> MappedTensor::Pages::of(std::shared_ptr<const Plan::Impl> plan,
-                                                                   std::uint32_t tensor, std::string_view name) {
+                                                                   std::uint32_t tensor, std::string_view name,
+                                                                   MapEdges edges) {
   const TensorInfo &from = plan->source_of(tensor), &to = plan->tensors[tensor];
   const io::File* file = plan->file_of(tensor).file();
   const bool as_it_is = from.encoding == Encoding::plain && from.dtype == to.dtype && from.bytes == to.bytes;
   if (file == nullptr || !as_it_is || to.bytes < kWorthMapping || !lies_well(to.dtype, from.offset)) return nullptr;
   try {
-    auto pages = std::make_shared<const Pages>(std::move(plan), *file, from, name);
+    auto pages = std::make_shared<const Pages>(std::move(plan), *file, from, name, edges);
     return pages->bring() ? pages : nullptr;
   } catch (const Error&) {
     return nullptr;  // a file system, or a limit, that has no mapping
@@ -37,12 +42,13 @@ std::shared_ptr<const MappedTensor::Pages> MappedTensor::Pages::of(std::shared_p
 }
 
 MappedTensor::Pages::Pages(std::shared_ptr<const Plan::Impl> plan, const io::File& file, const TensorInfo& from,
-                           std::string_view name)
+                           std::string_view name, MapEdges edges)
     : plan_(std::move(plan)),
       file_(file),
       first_(from.offset),
       name_(name),
-      mapping_(std::make_shared<const io::Mapping>(file, from.offset, static_cast<std::size_t>(from.bytes))),
+      mapping_(std::make_shared<const io::Mapping>(file, from.offset, static_cast<std::size_t>(from.bytes),
+                                                   edges_of(edges))),
       watch_(mapping_->pages()) {}
 
 // What the system has comes fastest when it is looked at, by as many threads as look.

@@ -8,6 +8,8 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -68,6 +70,26 @@ TEST_F(PageCache, ForgetsWhatWasJustWritten) {
   std::vector<std::byte> bytes(100);
   file_->read_at(5000, bytes);
   EXPECT_EQ(bytes.front(), std::byte{'x'});
+}
+
+// Of so many bytes only parts are looked at.
+TEST_F(PageCache, LargeFilesAreCachedWhenTheirPartsAre) {
+  constexpr std::uint64_t kMiB = std::uint64_t{1} << 20, kSize = 160 * kMiB;
+  const auto path = folder_ / "large";
+  test::write_file(path, "");
+  std::filesystem::resize_file(path, kSize);
+  file_.emplace(File::open(path));
+  if (!drop()) GTEST_SKIP() << "the temporary folder is in memory";
+  if (!cached_share(*file_)) GTEST_SKIP() << "the kernel doesn't say";
+  EXPECT_FALSE(is_cached(*file_, 0, kSize));
+  read_pages(kSize / 4096);
+  EXPECT_TRUE(is_cached(*file_, 0, kSize));
+  EXPECT_TRUE(is_cached(*file_, 12345, kSize - 23456));
+  for (const std::uint64_t at : {std::uint64_t{0}, 70 * kMiB, kSize - 8 * kMiB}) {
+    drop_cached(*file_, at, 8 * kMiB);
+    EXPECT_FALSE(is_cached(*file_, 0, kSize)) << at;
+    read_pages(kSize / 4096);
+  }
 }
 
 TEST_F(PageCache, AnEmptyFileIsAllThere) {

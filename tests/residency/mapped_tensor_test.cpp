@@ -1,4 +1,5 @@
 // Tensors where they lie in their files.
+#include "support/mapped_bytes.hpp"
 #include "support/model.hpp"
 #include "support/temp_folder.hpp"
 
@@ -14,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <utility>
 
 namespace headrace {
 namespace {
@@ -45,15 +47,6 @@ struct MappedTensorTest : testing::Test {
       return std::string(to_string(error.code())) + ": " + error.what();
     }
     return "";
-  }
-
-  // Bytes of a file's pages that this process has.
-  static std::size_t resident_file_pages() {
-    std::ifstream status("/proc/self/status");
-    for (std::string line; std::getline(status, line);) {
-      if (line.starts_with("RssFile:")) return std::stoul(line.substr(8)) << 10;
-    }
-    return 0;
   }
 };
 
@@ -98,9 +91,8 @@ TEST_F(MappedTensorTest, WideNumbersThatLieWell) {
 
 TEST_F(MappedTensorTest, PagesComeAndGo) {
   const DiskMap map(path);
-  const std::size_t before = resident_file_pages();
   const auto mapped = map.map("half");
-  const auto there = [&] { return resident_file_pages() >= before + 2 * kNumbers; };
+  const auto there = [&] { return test::mapped_bytes_of(path) >= 2 * kNumbers; };
   EXPECT_EQ(seen(*mapped), tensors[1].bytes);
   EXPECT_TRUE(there());
   mapped->let_go();
@@ -110,6 +102,23 @@ TEST_F(MappedTensorTest, PagesComeAndGo) {
   EXPECT_TRUE(there());
   mapped->let_go();
   EXPECT_EQ(seen(*mapped), tensors[1].bytes);  // who looks at them has them back
+}
+
+// Tensors of 2 MiB that begin and end anywhere: their large pages reach into both neighbours, and beyond the file's
+// end.
+TEST_F(MappedTensorTest, WithLargePagesTheBytesAreTheSame) {
+  const DiskMap map(path);
+  for (const auto& [name, i] : {std::pair{"half", 1}, std::pair{"last", 3}}) {
+    const auto mapped = map.map(name, MapEdges::large_pages);
+    ASSERT_TRUE(mapped);
+    EXPECT_EQ(seen(*mapped), tensors[i].bytes);
+    std::ranges::fill(mapped->tensor.buffer.host_bytes(), std::byte{1});
+    EXPECT_EQ(seen(*map.map(name, MapEdges::large_pages)), tensors[i].bytes);
+    mapped->let_go();
+    EXPECT_EQ(seen(*mapped), tensors[i].bytes);
+    mapped->bring();
+    EXPECT_NO_THROW(mapped->require_intact());
+  }
 }
 
 TEST_F(MappedTensorTest, WhatIsWrittenStaysHere) {

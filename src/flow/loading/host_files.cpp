@@ -68,7 +68,6 @@ std::shared_ptr<const io::Mapping> HostFiles::mapping(const io::File& file) cons
 
 void HostFiles::populate(const io::File& file, std::uint64_t first, std::uint64_t count) const {
   const Reading& reading = readings_.at(&file);
-  if (!reading.populate) return;
   // One run after the other: the system reads ahead of a file at one place, and two that take turns cost a third more.
   const std::lock_guard turn(populating_);
   const std::uint64_t page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)), start = first / page * page;
@@ -81,6 +80,11 @@ void HostFiles::populate(const io::File& file, std::uint64_t first, std::uint64_
 
 bool HostFiles::populates() const noexcept {
   return std::ranges::any_of(readings_, [](const auto& reading) { return reading.second.populate; });
+}
+
+bool HostFiles::populates(const io::File& file) const noexcept {
+  const auto reading = readings_.find(&file);
+  return reading != readings_.end() && reading->second.populate;
 }
 
 bool HostFiles::is_direct(const io::File& file) const noexcept {

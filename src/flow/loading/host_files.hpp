@@ -27,11 +27,14 @@ class HostFiles {
 
   /// Null where the file isn't mapped.
   std::shared_ptr<const io::Mapping> mapping(const io::File& file) const noexcept;
-  /// Bytes [first, first + count) of a mapped file are wanted in memory; names the place where that can't be.
+  /// Of a mapped file that populates, bytes [first, first + count) are wanted in memory; names the place where that
+  /// can't be.
   void populate(const io::File& file, std::uint64_t first, std::uint64_t count) const;
 
-  /// True where some mapping's pages are brought into memory on the way.
+  /// True where some mapping's pages are brought into memory on the way, or those of this file's: what the system has
+  /// cached comes when it is looked at.
   bool populates() const noexcept;
+  bool populates(const io::File& file) const noexcept;
 
   /// True where reads go past the system's cache: without a copy into memory that lies as the bytes lie in their page.
   bool is_direct(const io::File& file) const noexcept;

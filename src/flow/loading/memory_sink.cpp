@@ -19,8 +19,7 @@ bool MemorySink::copy_from(const io::File& file, std::uint64_t at, std::uint32_t
                            std::uint64_t bytes) {
   Destination& to = destinations_.of(tensor);
   if (to.mapped != nullptr) {
-    auto room = arrivals_.reserve(bytes);
-    files_.populate(file, at, bytes);
+    auto room = brought(file, at, bytes);
     arrivals_.push({.parts = {{tensor, bytes}}, .holder = std::move(room)});
     return true;
   }
@@ -47,10 +46,17 @@ bool MemorySink::copy_run_from(const io::File& file, std::uint64_t at, std::uint
     if (destinations_.of(tensor).mapped == nullptr && size > 0) return false;
     arrival.parts.push_back({tensor, size});
   }
-  arrival.holder = arrivals_.reserve(bytes);
-  files_.populate(file, at, bytes);
+  arrival.holder = brought(file, at, bytes);
   arrivals_.push(std::move(arrival));
   return true;
+}
+
+// Pages of a mapped file that are wanted in memory, and the room that they take until they have arrived.
+std::shared_ptr<void> MemorySink::brought(const io::File& file, std::uint64_t at, std::uint64_t bytes) const {
+  if (!files_.populates(file)) return nullptr;
+  auto room = arrivals_.reserve(bytes);
+  files_.populate(file, at, bytes);
+  return room;
 }
 
 Sink::Place MemorySink::place(std::uint32_t tensor, std::uint64_t first, std::size_t bytes) {

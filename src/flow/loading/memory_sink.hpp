@@ -38,6 +38,7 @@ class MemorySink final : public Sink {
  private:
   using Destination = Destinations::Destination;
   Place staged(std::size_t bytes, std::size_t shift = 0);
+  std::shared_ptr<void> brought(const io::File& file, std::uint64_t at, std::uint64_t bytes) const;
   static void send(Destination& to, std::uint64_t first, std::span<const std::byte> bytes, Arrival& arrival);
 
   const Plan::Impl& plan_;
