@@ -56,6 +56,7 @@ class HostFiles {
     std::shared_ptr<const io::DirectReader> reader = {};  // null: its file system has none
   };
 
+  bool read_ahead(const io::Mapping& mapping, std::uint64_t first, std::uint64_t count) const noexcept;
   static Reading choose(const io::File& file, HostReads how, bool to_host, bool fits);
   std::shared_ptr<const io::DirectReader> direct(const io::File& file) const;
 
