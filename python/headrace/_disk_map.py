@@ -35,7 +35,7 @@ _SOURCE = frozenset(open_checkpoint.__kwdefaults__ or ()) - {"framework", "memor
 Row = namedtuple("Row", ["name", "dtype", "shape", "nbytes", "file"])
 # From so many bytes on, memory of large pages is made of the library's, or a file's pages are used.
 _LARGE = 1 << 18
-# From so many on, some of its neighbours' pages don't count.
+# From so many on, the pages of neighbours that come with it are few beside its own.
 _HUGE = 4 << 20
 
 
