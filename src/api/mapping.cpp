@@ -3,12 +3,12 @@
 #include "flow/failures.hpp"
 #include "format/checkpoint.hpp"
 #include "io/page_cache.hpp"
+#include "io/populator.hpp"
 
 #include <headrace/error.hpp>
 #include <headrace/mapping.hpp>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <exception>
 #include <utility>
@@ -29,19 +29,11 @@ bool is_aligned(const TensorInfo& tensor) {
 
 struct FileMapping::Impl {
   io::Mapping mapping;
+  io::Populator populator;
   std::shared_ptr<const io::ByteSource> file;
 
   Impl(const io::File& opened, std::shared_ptr<const io::ByteSource> source)
       : mapping(opened), file(std::move(source)) {}
-
-  // The system says only that it can't; a read says where and why.
-  void populate(std::size_t first, std::size_t count) const {
-    if (mapping.populate(first, count)) return;
-    std::array<std::byte, std::size_t{16} << 10> scratch;
-    for (std::size_t at = first; at < first + count; at += scratch.size()) {
-      file->read_at(at, std::span(scratch).first(std::min(scratch.size(), first + count - at)));
-    }
-  }
 };
 
 std::shared_ptr<const FileMapping> FileMapping::map(const Checkpoint& checkpoint, std::size_t i) {
@@ -60,7 +52,8 @@ void FileMapping::populate(unsigned threads, const CancelToken& cancel) const {
   const std::size_t size = bytes().size();
   cancel.throw_if_cancelled();
   // What is cached already costs as little when it is touched, and nothing about it can fail.
-  if (io::is_cached(*impl_->file->file(), 0, size)) return;
+  const io::File& file = *impl_->file->file();
+  if (io::is_cached(file, 0, size)) return;
   std::atomic<std::size_t> next = 0;
   flow::Failures failures;
   const auto work = [&]() noexcept {
@@ -68,7 +61,7 @@ void FileMapping::populate(unsigned threads, const CancelToken& cancel) const {
     try {
       while ((at = next.fetch_add(kPiece)) < size) {
         cancel.throw_if_cancelled();
-        impl_->populate(at, std::min(kPiece, size - at));
+        impl_->populator.bring(file, impl_->mapping, at, std::min(kPiece, size - at));
       }
     } catch (...) {
       failures.record(at, std::current_exception());

@@ -1,15 +1,11 @@
 #include "flow/loading/host_files.hpp"
 
 #include "device/host/machine.hpp"
-#include "io/fault_watch.hpp"
 #include "io/page_cache.hpp"
 
 #include <headrace/error.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <numeric>
 #include <utility>
 
@@ -21,19 +17,6 @@ constexpr double kHardlyCached = 0.1;
 // Pieces come file after file: one is finished while the next has begun.
 constexpr std::size_t kOpen = 2;
 constexpr std::uint64_t kSmallestLane = std::uint64_t{256} << 10, kLargestLane = std::uint64_t{8} << 20;
-
-std::uint64_t page_bytes() noexcept { return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)); }
-
-// A virtual machine's host maps a page when it is first looked at, and takes its time: less of it now, while the disk
-// brings what comes next, than when a caller waits. False when the file has become shorter since.
-bool look_at(const io::Mapping& mapping, std::uint64_t first, std::uint64_t count) {
-  const std::uint64_t page = page_bytes(), start = first / page * page, end = first + count;
-  const io::FaultWatch watch(mapping.pages().subspan(start, end - start));
-  // From the first of its own bytes on: somebody may be writing to those before.
-  for (std::uint64_t at = first; at < end; at = (at / page + 1) * page)
-    (void)*static_cast<const volatile std::byte*>(&mapping.pages()[at]);
-  return !watch.broken();
-}
 
 // Every tensor's bytes in memory of our own: is there that much?
 bool fits_in_memory(const Plan::Impl& plan) {
@@ -81,21 +64,7 @@ std::shared_ptr<const io::Mapping> HostFiles::mapping(const io::File& file) cons
 }
 
 void HostFiles::populate(const io::File& file, std::uint64_t first, std::uint64_t count) const {
-  const io::Mapping& mapping = *readings_.at(&file).mapping;
-  const bool there = read_ahead(mapping, first, count);
-  if (there && look_at(mapping, first, count)) return;
-  // The system says only that it can't; a read says where and why.
-  std::array<std::byte, std::size_t{16} << 10> scratch;
-  for (std::uint64_t at = first; at < first + count; at += scratch.size())
-    file.read_at(at, std::span(scratch).first(std::min(scratch.size(), first + count - at)));
-  if (there) throw Error(ErrorCode::io, "the file changed while it was read", {.file = file.name()});  // zeros were seen
-}
-
-// One run after the other: the system reads ahead of a file at one place, and two that take turns cost a third more.
-bool HostFiles::read_ahead(const io::Mapping& mapping, std::uint64_t first, std::uint64_t count) const noexcept {
-  const std::lock_guard turn(populating_);
-  const std::uint64_t start = first / page_bytes() * page_bytes();
-  return mapping.populate(start, first + count - start);
+  populator_.bring(file, *readings_.at(&file).mapping, first, count);
 }
 
 bool HostFiles::populates() const noexcept {

@@ -4,6 +4,7 @@
 #include "base/gate.hpp"
 #include "io/direct_reader.hpp"
 #include "io/mapping.hpp"
+#include "io/populator.hpp"
 #include "plan/plan.hpp"
 
 #include <headrace/load.hpp>
@@ -56,14 +57,13 @@ class HostFiles {
     std::shared_ptr<const io::DirectReader> reader = {};  // null: its file system has none
   };
 
-  bool read_ahead(const io::Mapping& mapping, std::uint64_t first, std::uint64_t count) const noexcept;
   static Reading choose(const io::File& file, HostReads how, bool to_host, bool fits);
   std::shared_ptr<const io::DirectReader> direct(const io::File& file) const;
 
   const unsigned threads_;
   std::size_t lane_bytes_ = 0;  // of each thread that reads directly; 0: none does
   std::unordered_map<const io::File*, Reading> readings_;
-  mutable std::mutex populating_;
+  const io::Populator populator_;
   mutable std::mutex mutex_;
   mutable std::deque<Direct> open_;  // of the files that were read last
 };
