@@ -1,4 +1,5 @@
 // Conversions through the public API.
+#include "support/error_of.hpp"
 #include "support/model.hpp"
 #include "support/temp_folder.hpp"
 
@@ -16,21 +17,12 @@ namespace headrace {
 namespace {
 
 using test::bytes_in;
+using test::error_of;
 using test::random_bytes;
 using test::random_floats;
 using test::read_file;
 using test::TempFolder;
 using test::write_file;
-
-Error error_of(auto&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {ErrorCode::internal, "nothing"};
-}
 
 test::TestTensor floats(std::string name, std::vector<std::uint64_t> shape, std::vector<float> values) {
   test::TestTensor tensor{{std::move(name), DType::F32, std::move(shape)}, {}};

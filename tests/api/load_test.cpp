@@ -1,5 +1,6 @@
 // Loading through the public API, onto the host, onto devices of the tests' own and onto OpenCL where there is one.
 #include "support/counting_device.hpp"
+#include "support/error_of.hpp"
 #include "support/model.hpp"
 #include "support/remote_device.hpp"
 #include "support/temp_folder.hpp"
@@ -25,20 +26,11 @@ constexpr bool kWatchedForRaces = false;
 #endif
 
 using test::CountingDevice;
+using test::error_of;
 using test::random_bytes;
 using test::random_floats;
 using test::RemoteDevice;
 using test::TempFolder;
-
-Error error_of(auto&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {ErrorCode::internal, "nothing"};
-}
 
 std::vector<std::byte> bytes_of_buffer(const Buffer& buffer) {
   std::vector<std::byte> bytes(buffer.bytes());

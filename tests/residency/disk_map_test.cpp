@@ -1,5 +1,6 @@
 // Tensors by name, read when they are asked for.
 #include "http/web_server.hpp"
+#include "support/error_of.hpp"
 #include "support/model.hpp"
 #include "support/remote_device.hpp"
 #include "support/temp_folder.hpp"
@@ -13,19 +14,10 @@
 namespace headrace {
 namespace {
 
+using test::error_of;
 using test::random_bytes;
 using test::random_floats;
 using test::TempFolder;
-
-Error error_of(auto&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {ErrorCode::internal, "nothing"};
-}
 
 std::vector<std::byte> read(const DiskMap& map, std::string_view name) {
   std::vector<std::byte> bytes(map.find(name)->bytes);
