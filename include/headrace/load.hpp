@@ -54,10 +54,10 @@ struct LoadedTensor {
 enum class HostReads : std::uint8_t {
   automatic,  ///< mapped, cached where the system can't map it; on the way to a device direct where the system's cache
               ///< has little of the file, else cached
-  mapped,     ///< the file's pages are the memory, private and writable: see FileMapping for what that asks of the file,
-              ///< and what bringing it does
-  cached,     ///< read through the system's cache
-  direct,     ///< read past it, leaving it as it is
+  mapped,  ///< the file's pages are the memory, private and writable: see FileMapping for what that asks of the file,
+           ///< and what bringing it does
+  cached,  ///< read through the system's cache
+  direct,  ///< read past it, leaving it as it is
 };
 
 struct LoadOptions {

@@ -33,11 +33,11 @@ class FileMapping {
   std::span<std::byte> bytes() const noexcept;
 
   /// Brings a file that the system hasn't cached into memory, ahead of its use: `threads` (0: one per core) take turns
-  /// to read long runs of it, in order, and look at the pages of theirs while the next is read. The caller need not wait
-  /// for pages then, and learns of what can't be read by an exception. Sets the process's handler of SIGBUS, which leaves
-  /// all other faults to the one that was there.
-  /// Where the system doesn't know how (Linux before 5.14), it is asked to read ahead. Throws Error: io (naming the
-  /// place in the file: it ends too soon, or can't be read), cancelled.
+  /// to read long runs of it, in order, and look at the pages of theirs while the next is read. The caller need not
+  /// wait for pages then, and learns of what can't be read by an exception. Sets the process's handler of SIGBUS, which
+  /// leaves all other faults to the one that was there. Where the system doesn't know how (Linux before 5.14), it is
+  /// asked to read ahead. Throws Error: io (naming the place in the file: it ends too soon, or can't be read),
+  /// cancelled.
   void populate(unsigned threads = 0, const CancelToken& cancel = {}) const;
 
   struct Impl;
