@@ -121,20 +121,22 @@ def torch_holds(dtype: str, shape: tuple[int, ...], *, tensor: str | None = None
 
 def view_torch(flat: torch.Tensor, dtype: str, shape: tuple[int, ...], nbytes: int) -> torch.Tensor:
     """Bytes (uint8, one dimension) as a tensor of a type that torch has; types of blocks as rows of bytes."""
-    if about(dtype)[0] == "block":
-        return flat.view(raw_shape(dtype, shape, nbytes))
-    typed = flat.view(torch_dtype(dtype))
-    return typed.view((*shape[:-1], shape[-1] // 2) if dtype == "F4" else shape)
+    kind, form = _torch_form(dtype, shape, nbytes)
+    return flat.view(kind).view(form)
 
 
 def as_torch(loaded: _core.LoadedTensor) -> torch.Tensor:
     """A view of a tensor on the host, of a type that torch has."""
-    torch = import_torch()
-    if loaded.nbytes:
-        flat = torch.frombuffer(loaded, dtype=torch.uint8)
-    else:
-        flat = torch.empty(0, dtype=torch.uint8)
-    return view_torch(flat, loaded.dtype, loaded.shape, loaded.nbytes)
+    torch, nbytes = import_torch(), loaded.nbytes
+    kind, form = _torch_form(loaded.dtype, loaded.shape, nbytes)
+    flat = torch.frombuffer(loaded, dtype=kind) if nbytes else torch.empty(0, dtype=kind)
+    return flat.view(form)
+
+
+def _torch_form(dtype: str, shape: tuple[int, ...], nbytes: int) -> tuple[torch.dtype, tuple[int, ...]]:
+    if about(dtype)[0] == "block":
+        return import_torch().uint8, raw_shape(dtype, shape, nbytes)
+    return torch_dtype(dtype), (*shape[:-1], shape[-1] // 2) if dtype == "F4" else shape
 
 
 def as_numpy(loaded: _core.LoadedTensor, memory: Any) -> np.ndarray:

@@ -129,6 +129,22 @@ TEST_F(LoadTest, SmallMappedTensorsTakeNoMemoryToCome) {
   EXPECT_LT(weights.report().peak_budget, 400'000U);  // the plan; one piece would be 1 MiB
 }
 
+// Nothing is read, so nobody is started for it.
+TEST_F(LoadTest, CachedTensorsThatStayAsTheyAreNeedNoThread) {
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator());
+  };
+  const auto before = threads();
+  WeightStream as_it_is = stream(file, "host", {.host_reads = HostReads::mapped});
+  EXPECT_EQ(threads(), before);
+  while (as_it_is.next()) {
+  }
+  EXPECT_EQ(as_it_is.report().tensors, tensors.size());
+  // Nobody takes these, so that whoever makes them has to wait.
+  const WeightStream made = stream(file, "host", {.type = DType::F32, .memory = std::uint64_t{2} << 20});
+  EXPECT_GT(threads(), before);
+}
+
 TEST_F(LoadTest, MappedTensorsCanBeWrittenToAndTheFileStays) {
   const auto before = test::read_file(file);
   const Weights weights = load(file, "host", {.host_reads = HostReads::mapped});

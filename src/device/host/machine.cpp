@@ -67,6 +67,9 @@ Machine look_at_machine() {
   return machine;
 }
 
-std::string processor_name() { return value_of("/proc/cpuinfo", "model name").value_or("processor"); }
+std::string processor_name() {
+  static const std::string name = value_of("/proc/cpuinfo", "model name").value_or("processor");
+  return name;
+}
 
 }  // namespace headrace::device::host

@@ -120,20 +120,33 @@ Buffer Destinations::callers(std::uint32_t tensor) const {
                .found = std::to_string(buffer.bytes()) + " bytes on " + buffer.device()->name()});
 }
 
-// The file's pages as the tensor's memory, if it lies there as it shall be.
-bool Destinations::map(std::uint32_t tensor, Destination& destination) {
+// The file's pages, where a tensor lies there as it shall be; empty where it doesn't.
+std::span<std::byte> Destinations::pages_of(std::uint32_t tensor) const {
   const TensorInfo &from = plan_.source_of(tensor), &to = plan_.tensors[tensor];
   const io::File* file = plan_.file_of(tensor).file();
-  if (file == nullptr || from.encoding != Encoding::plain || from.dtype != to.dtype || to.bytes == 0) return false;
+  if (file == nullptr || from.encoding != Encoding::plain || from.dtype != to.dtype || to.bytes == 0) return {};
   const auto mapping = files_.mapping(*file);
-  if (!mapping) return false;
+  if (!mapping) return {};
   const auto bytes = mapping->bytes().subspan(from.offset, to.bytes);
-  const auto at = reinterpret_cast<std::uintptr_t>(bytes.data());
-  if (!begins_well(to, at, options_.alignment)) return false;
+  return begins_well(to, reinterpret_cast<std::uintptr_t>(bytes.data()), options_.alignment) ? bytes
+                                                                                             : std::span<std::byte>();
+}
+
+bool Destinations::is_ready(std::uint32_t tensor) const {
+  if (!on_host_device() || options_.allocate) return false;
+  return plan_.tensors[tensor].bytes == 0 ||
+         (!pages_of(tensor).empty() && !files_.populates(*plan_.file_of(tensor).file()));
+}
+
+bool Destinations::map(std::uint32_t tensor, Destination& destination) {
+  const auto bytes = pages_of(tensor);
+  if (bytes.empty()) return false;
+  const io::File* file = plan_.file_of(tensor).file();
   // Who drops a tensor wants its memory back, though the mapping stays for the others.
-  std::shared_ptr<const void> owner(
-      bytes.data(), [mapping, first = from.offset, count = to.bytes](const void*) { mapping->forget(first, count); });
-  destination.buffer = host_->wrap(at, bytes.size(), 0, std::move(owner));
+  std::shared_ptr<const void> owner(bytes.data(),
+                                    [mapping = files_.mapping(*file), first = plan_.source_of(tensor).offset,
+                                     count = bytes.size()](const void*) { mapping->forget(first, count); });
+  destination.buffer = host_->wrap(reinterpret_cast<std::uintptr_t>(bytes.data()), bytes.size(), 0, std::move(owner));
   destination.mapped = file;
   mapped_bytes_ += bytes.size();
   return true;

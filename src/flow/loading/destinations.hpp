@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 namespace headrace::flow {
@@ -40,6 +41,8 @@ class Destinations {
   /// Frees the buffers that weren't taken.
   void clear() noexcept;
 
+  /// True when there is nothing to do for it: it lies in its file as it shall be, and its pages come when looked at.
+  bool is_ready(std::uint32_t tensor) const;
   /// True when it never goes to the device.
   bool stays_on_host(std::uint32_t tensor) const noexcept;
   /// New memory on the device for a tensor that was gathered on the host. Throws as `of`.
@@ -56,8 +59,8 @@ class Destinations {
   Buffer callers(std::uint32_t tensor) const;
   template <class Make>
   void named(std::uint32_t tensor, const Make& make) const;
+  std::span<std::byte> pages_of(std::uint32_t tensor) const;
   bool map(std::uint32_t tensor, Destination& destination);
-
   const Plan::Impl& plan_;
   const std::shared_ptr<Device> device_, host_;
   const LoadOptions& options_;

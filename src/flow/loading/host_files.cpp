@@ -30,12 +30,11 @@ bool fits_in_memory(const Plan::Impl& plan) {
 
 HostFiles::HostFiles(const Plan::Impl& plan, HostReads how, bool to_host, unsigned threads, base::Gate& gate)
     : threads_(threads) {
-  const bool fits = how != HostReads::automatic || !to_host || fits_in_memory(plan);
   bool some_direct = false;
   for (std::uint32_t i = 0; i < plan.tensors.size(); ++i) {
     const io::File* file = plan.file_of(i).file();
     if (file == nullptr || readings_.contains(file)) continue;
-    some_direct |= (readings_[file] = choose(*file, how, to_host, fits)).direct;
+    some_direct |= (readings_[file] = choose(plan, *file, how, to_host)).direct;
   }
   const std::uint64_t lane = gate.available() / 4 / (kOpen * threads);
   if (!some_direct || lane < kSmallestLane) return;
@@ -43,12 +42,13 @@ HostFiles::HostFiles(const Plan::Impl& plan, HostReads how, bool to_host, unsign
   gate.charge(kOpen * threads * lane_bytes_, "reading past the system's cache");
 }
 
-HostFiles::Reading HostFiles::choose(const io::File& file, HostReads how, bool to_host, bool fits) {
+HostFiles::Reading HostFiles::choose(const Plan::Impl& plan, const io::File& file, HostReads how, bool to_host) {
   const bool cached = io::is_cached(file, 0, file.size());
   const bool automatic = how == HostReads::automatic;
   if (to_host && (how == HostReads::mapped || automatic)) {
     try {
-      return {.mapping = std::make_shared<const io::Mapping>(file), .populate = !cached && fits};
+      return {.mapping = std::make_shared<const io::Mapping>(file),
+              .populate = !cached && (!automatic || fits_in_memory(plan))};
     } catch (const Error&) {
       if (!automatic) throw;
       return {};  // less address space than the file wants, or a file system that maps nothing

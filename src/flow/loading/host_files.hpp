@@ -57,7 +57,7 @@ class HostFiles {
     std::shared_ptr<const io::DirectReader> reader = {};  // null: its file system has none
   };
 
-  static Reading choose(const io::File& file, HostReads how, bool to_host, bool fits);
+  static Reading choose(const Plan::Impl& plan, const io::File& file, HostReads how, bool to_host);
   std::shared_ptr<const io::DirectReader> direct(const io::File& file) const;
 
   const unsigned threads_;

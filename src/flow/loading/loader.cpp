@@ -86,8 +86,7 @@ Loader::Loader(std::shared_ptr<const Plan::Impl> plan, std::shared_ptr<Device> d
   options_.source.cancel.throw_if_cancelled();
   require_room(held);
   on_cancel_ = options_.source.cancel.on_cancel([this] { stop(); });
-  workers_.emplace(threads_, [this]() noexcept { work(); });
-  arrivals_.expect(workers_->size());
+  start();
 }
 
 Loader::~Loader() {
@@ -118,6 +117,17 @@ void Loader::require_room(Held held) const {
                .expected = format_bytes(wanted),
                .found = format_bytes(*memory.free) + " free",
                .hint = "load fewer tensors (--select), a smaller type (--type), or onto the host"});
+}
+
+void Loader::start() {
+  bool ready = true;
+  for (std::uint32_t i = 0; i < plan_->tensors.size() && ready; ++i) ready = destinations_.is_ready(i);
+  if (ready) {
+    arrivals_.expect(1);
+    return work();  // threads would cost more than there is to do
+  }
+  workers_.emplace(threads_, [this]() noexcept { work(); });
+  arrivals_.expect(workers_->size());
 }
 
 // What a worker does.

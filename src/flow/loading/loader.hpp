@@ -26,8 +26,8 @@
 
 namespace headrace::flow {
 
-/// Workers read, convert and send; the thread that asks for tensors waits for what was sent, and so is the one that
-/// calls back. One thread at a time, but for what says otherwise.
+/// Workers read, convert and send, unless there is nothing of that to do; the thread that asks for tensors waits for
+/// what was sent, and so is the one that calls back. One thread at a time, but for what says otherwise.
 class Loader {
  public:
   using Clock = std::chrono::steady_clock;
@@ -53,6 +53,7 @@ class Loader {
 
  private:
   void require_room(Held held) const;
+  void start();
   void work() noexcept;
   void advance();
   void settle(Arrival arrival);
@@ -90,7 +91,7 @@ class Loader {
   Clock::time_point told_{};
   bool over_ = false;
   std::shared_ptr<void> on_cancel_;
-  std::optional<base::Workers> workers_;  // dropped first: they use the rest
+  std::optional<base::Workers> workers_;  // none where all is ready; dropped first: they use the rest
 };
 
 }  // namespace headrace::flow
