@@ -9,10 +9,13 @@ offload, DiffSynth-Studio's, and safe_open in each layer's forward. What isn't i
 counts is a pass less the resident pass: of a few tokens, as when a text is written, the disk takes longer than computing;
 of hundreds, as a prompt or a picture has, what is read meanwhile costs little. Cold: before each pass the process lets go of
 the files' pages that it has mapped, and the system is asked to drop its cache of them; bytes that came from the disk are
-printed. `--folder` should be on a disk. Timings are reported, never judged.
+printed. Capped: a process, its share of the system's cache included, may have less memory than the model (`--cap` of it and
+300 MiB for the program): nothing is dropped but by the system itself. That needs a memory group, which root may make;
+without, it is skipped, and said so. `--folder` should be on a disk. Timings are reported, never judged.
 """
 
 import argparse
+import contextlib
 import ctypes
 import gc
 import importlib.util
@@ -30,6 +33,7 @@ from pathlib import Path
 from support import machine
 
 BLOCKS = 32
+PROGRAM = 300 << 20  # bytes
 
 
 def build(width: int):
@@ -159,8 +163,31 @@ def forget(paths: list[Path]) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def measure(name: str, path: str, width: int, folder: str, runs: int, tokens: int) -> dict:
+@contextlib.contextmanager
+def memory_group(nbytes: int):
+    """The folder of a group of processes that may have so much memory; None where there can't be one."""
+    root = Path("/sys/fs/cgroup")
+    old = (root / "memory").is_dir()
+    group = (root / "memory" if old else root) / f"headrace-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        yield None
+        return
+    try:
+        (group / ("memory.limit_in_bytes" if old else "memory.max")).write_text(str(nbytes))
+        yield group
+    except OSError:
+        yield None
+    finally:
+        group.rmdir()
+
+
+def measure(name: str, path: str, width: int, folder: str, runs: int, tokens: int, group: Path | None) -> dict:
     """One way, in this process."""
+    if group is not None:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+        forget([Path(path)])  # else it is in somebody else's share
     import torch
 
     before = status("VmRSS")
@@ -170,11 +197,14 @@ def measure(name: str, path: str, width: int, folder: str, runs: int, tokens: in
         return {"skipped": str(error)}
     x = torch.randn(tokens, width, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
     files = [Path(path), *(file for file in Path(folder).rglob("*") if file.is_file())]
-    times: dict = {"warm": [], "cold": []}
+    kinds = ("warm", "cold") if group is None else ("capped",)
+    times: dict = {kind: [] for kind in kinds}
     read = 0
     with torch.no_grad():
         result = model(x)
-        for kind in ("warm", "cold"):
+        if group is not None:
+            model(x)  # by now the system has dropped what it will
+        for kind in kinds:
             for _ in range(runs):
                 gc.collect()
                 if kind == "cold" and name != "resident":  # whose pages are its memory
@@ -192,14 +222,17 @@ def report(name: str, found: dict, base: dict | None, ours: dict | None) -> None
         print(f"{name:<24} skipped, {found['skipped']}", flush=True)
         return
     text = f"{name:<24} peak {found['peak'] / 1e6:7.0f} MB"
-    for kind in ("warm", "cold"):
-        times = found[kind]
+    for kind in ("warm", "cold", "capped"):
+        times = found.get(kind)
+        if times is None:
+            continue
         text += f"   {kind} {statistics.median(times):6.2f} s ({min(times):.2f} … {max(times):.2f})"
         if base is not None:
-            extra = statistics.median(times) - statistics.median(base[kind])
+            resident_pass = statistics.median(base["warm"])
+            extra = statistics.median(times) - resident_pass
             text += f", + {extra:5.2f}"
-            if ours is not None:
-                own = statistics.median(ours[kind]) - statistics.median(base[kind])
+            if ours is not None and kind in ours:
+                own = statistics.median(ours[kind]) - resident_pass
                 text += f", headrace / it {own / extra:5.2f}" if extra > 0 else ""
     print(text + f"   read from disk {found['read'] / 1e9:.2f} GB", flush=True)
 
@@ -212,11 +245,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("."))
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--cap", type=float, default=0.75, help="of the model: memory of the capped passes; 0: none of them")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)  # way, model, width, folder
+    parser.add_argument("--group", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         name, path, width, folder = arguments.child
-        print(json.dumps(measure(name, path, int(width), folder, arguments.runs, *arguments.tokens)))
+        print(json.dumps(measure(name, path, int(width), folder, arguments.runs, *arguments.tokens,
+                                 arguments.group)))
         return
     if importlib.util.find_spec("headrace") is None or importlib.util.find_spec("torch") is None:
         print("skipped: headrace and torch aren't both installed")
@@ -236,24 +272,37 @@ def main() -> None:
         print(f"{machine()}, load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; {path.stat().st_size / 1e9:.2f} GB BF16 "
               f"in {len(tensors)} layers; {arguments.runs} passes after one that isn't counted; median (min … max); + is a pass "
               "less the resident one; peak beyond what importing takes", flush=True)
-        for tokens in arguments.tokens:
-            print(f"{tokens} tokens a pass", flush=True)
-            compare(arguments, path, width, tokens)
+        cap = int(arguments.cap * path.stat().st_size) + PROGRAM
+        with memory_group(cap) if arguments.cap else contextlib.nullcontext() as group:
+            if arguments.cap:
+                print("capped: skipped, there can't be a memory group" if group is None else
+                      f"capped: at {cap / 1e9:.2f} GB, after two passes that aren't counted", flush=True)
+            for tokens in arguments.tokens:
+                print(f"{tokens} tokens a pass", flush=True)
+                compare(arguments, path, width, tokens, group)
 
 
-def compare(arguments, path: Path, width: int, tokens: int) -> None:
+def run_child(arguments, name: str, path: Path, width: int, tokens: int, group: Path | None) -> dict | None:
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as own:
+        done = subprocess.run([sys.executable, __file__, "--runs", str(arguments.runs), "--tokens", str(tokens),
+                               "--child", name, str(path), str(width), own, *(["--group", str(group)] if group else [])],
+                              stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def compare(arguments, path: Path, width: int, tokens: int, group: Path | None) -> None:
     """All ways, each in a process of its own."""
     found: dict[str, dict] = {}
     for name in arguments.only:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as own:
-            done = subprocess.run([sys.executable, __file__, "--runs", str(arguments.runs), "--tokens", str(tokens),
-                                   "--child", name, str(path), str(width), own], stdout=subprocess.PIPE, text=True)
-        if done.returncode != 0:
+        row = run_child(arguments, name, path, width, tokens, None)
+        if row is None:
             print(f"{name:<24} failed")
             continue
-        found[name] = json.loads(done.stdout.splitlines()[-1])
+        if group is not None and name != "resident" and "skipped" not in row:
+            row["capped"] = (run_child(arguments, name, path, width, tokens, group) or {}).get("capped")
+        found[name] = row
         ours = found.get("headrace, nothing kept") if not name.startswith(("headrace", "resident")) else None
-        report(name, found[name], found.get("resident") if name != "resident" else None, ours)
+        report(name, row, found.get("resident") if name != "resident" else None, ours)
     sums = {name: row["sum"] for name, row in found.items() if "sum" in row}
     assert len(set(sums.values())) <= 1, f"they computed different things: {sums}"
 

@@ -33,7 +33,7 @@ struct DiskMapOptions {
   std::function<std::string(std::string_view name)> rename = {};
   Nonfinite nonfinite = Nonfinite::refuse;  ///< numbers that the type asked for can't represent
   SourceOptions source = {};                ///< `cancel` ends every read
-  std::uint64_t memory = kDefaultMemory;    ///< bytes for indexes and for what is being converted
+  std::uint64_t memory = kDefaultMemory;    ///< bytes for indexes, for what is being converted and what is read ahead
   unsigned threads = 0;                     ///< most that read one tensor; 0: one per core
 };
 
@@ -43,7 +43,7 @@ struct DiskMapStatistics {
   std::uint64_t bytes_read = 0;    ///< of the sources
   std::uint64_t bytes_given = 0;   ///< after conversion
   std::uint64_t prefetched = 0;    ///< tensors that prefetch() was asked for
-  std::uint64_t cached_bytes = 0;  ///< of prefetched tensors that are held now
+  std::uint64_t cached_bytes = 0;  ///< of prefetched tensors that the map holds now
 };
 
 /// Where a mapped tensor's memory begins and ends. pages: at its own, so that no others count as the process's memory.
@@ -61,6 +61,8 @@ class MappedTensor {
   /// Who looks at it afterwards doesn't wait for the disk: what the system's cache hasn't is read into this process's
   /// memory before this returns. Throws Error(io).
   void bring() const;
+  /// True once the system's cache has given some of it up, where it says so (Linux 6.5): who looks waits for the disk.
+  bool is_lost() const noexcept;
   /// They leave this process's memory, with what was written to them. Looked at again they come back, one after the
   /// other.
   void let_go() const noexcept;
@@ -114,9 +116,18 @@ class DiskMap {
   /// invalid_argument (no such tensor), io (the file was written to since the map was made).
   std::optional<MappedTensor> map(std::string_view name, MapEdges edges = MapEdges::pages) const;
 
+  /// For whoever uses such a tensor again and again, before each use: nothing while the system's cache has it, or
+  /// shall be given it; then its pages are what to look at (MappedTensor::bring). What the cache has lost since the
+  /// last use, of a model larger than it, is read past it, so that the rest stays there: this is that copy, in memory
+  /// that is used again once its buffer has gone. After some uses the cache is tried again. Nothing too where the
+  /// system doesn't say what is cached (Linux before 6.5), or the file can't be read so. Throws Error: invalid_argument
+  /// (no such tensor), io.
+  std::optional<LoadedTensor> load_past_cache(std::string_view name) const;
+
   /// These will be wanted soon: in the background, one after the other, they are brought into the system's cache; what
-  /// is not in a file of this machine is fetched, and held until it is released. Returns at once. What goes wrong
-  /// there, `read` will meet again. Throws Error(invalid_argument) for a name that isn't there.
+  /// is not in a file of this machine is fetched, and held until it is released; and what `load_past_cache` would read
+  /// is read and held until it takes it, up to an eighth of DiskMapOptions::memory at a time. Returns at once. What
+  /// goes wrong there, `read` will meet again. Throws Error(invalid_argument) for a name that isn't there.
   void prefetch(std::span<const std::string> names) const;
   /// These won't be wanted for a while: what was prefetched is freed; with `page_cache`, the system is asked to drop
   /// what it has cached of them too.

@@ -150,25 +150,21 @@ class DiskMap(Mapping):
         with torch.no_grad():
             tensor.copy_(view_torch(self._copy(core, row), row.dtype, row.shape, row.nbytes))
 
-    def map_as(self, name: str, dtype: torch.dtype) -> tuple[torch.Tensor, _core.MappedTensor] | None:
-        """The tensor where it lies in its file, without a copy: its memory is pages of the system's cache, which has
-        them. None where it can't be had so: it is stored as another type, is small, isn't in a file of this machine, or lies
-        where computing with it could give other results than with a copy: numbers of more than 2 bytes not at a
-        multiple of 64. What is written to it stays in this process.
-
-        The other object says when its pages are in this process's memory: ``let_go()`` takes them away, after ``bring()``
-        who looks at them doesn't wait for the disk. ``require_intact()`` and ``bring()`` raise IoError when what was seen
-        may not have been the file's, as that was written to or cut short meanwhile."""
+    def in_place(self, name: str, dtype: torch.dtype) -> InPlace | None:
+        """The tensor where it lies in its file, its pages in the system's cache. None where it can't be had so: it is
+        stored as another type, is small, isn't in a file of this machine, or lies where computing with it could give
+        other results than with a copy: numbers of more than 2 bytes not at a multiple of 64."""
         core, row = self._find(name, self._own)
-        mapped = core.map(row.name) if row.dtype == dtype_name(dtype, tensor=name) else None
-        if mapped is None:
+        pages = core.map(row.name) if row.dtype == dtype_name(dtype, tensor=name) else None
+        if pages is None:
             return None
         self._require_same(row)
-        return as_torch(mapped.take()), mapped
+        return InPlace(core, row.name, pages)
 
     def prefetch(self, names: Iterable[str]) -> None:
         """These will be wanted soon: in the background they are read into the system's cache, or, from a server, fetched
-        and held until they are released. Returns at once. Raises KeyError for a name that isn't there."""
+        and held until they are released; what an InPlace would read past that cache is held until it is brought. Returns
+        at once. Raises KeyError for a name that isn't there."""
         self._core(self._own).prefetch([self._find(name, self._own)[1].name for name in _listed(names)])
 
     def release(self, names: Iterable[str], page_cache: bool = False) -> None:
@@ -229,6 +225,50 @@ class DiskMap(Mapping):
         if noted is not None and _signature(row.file) != noted:
             raise refuse("the file was changed or replaced since the map was made", code="io", file=row.file,
                          tensor=row.name, hint="make a new DiskMap")
+
+
+class InPlace:
+    """A tensor of a DiskMap that is used again and again without a copy of it, as long as the system's cache has it.
+
+    What that has lost since the last use, of a model larger than it, is read past it, so that the rest stays there: into
+    memory that is used again once nothing views it. What is written to the tensor stays in this process."""
+
+    __slots__ = ("_core", "_name", "_pages", "_there", "_brought")
+
+    def __init__(self, core: _core.DiskMap, name: str, pages: _core.MappedTensor) -> None:
+        self._core = core
+        self._name = name
+        self._pages = pages
+        # It stays, as it takes no memory while its pages are away.
+        self._there = import_torch().nn.Parameter(as_torch(pages.take()), requires_grad=False)
+        self._brought = False
+
+    def bring(self, stays: bool = False) -> torch.nn.Parameter:
+        """The tensor; who looks at it doesn't wait for the disk. One that `stays` is none of that memory for long.
+        Raises IoError, as ``require_intact``."""
+        copy = self._core.load_past_cache(self._name)
+        if copy is not None:
+            tensor = as_torch(copy)
+            return import_torch().nn.Parameter(tensor.clone() if stays else tensor, requires_grad=False)
+        self._brought = True
+        self._pages.bring()
+        return self._there
+
+    def is_lost(self) -> bool:
+        """It was brought, and the system's cache has given some of its pages up: who looks waits for the disk."""
+        return self._brought and self._pages.is_lost()
+
+    def let_go(self) -> None:
+        """What was brought isn't used any more: pages leave this process's memory."""
+        if self._brought:
+            self._brought = False
+            self._pages.let_go()
+
+    def require_intact(self) -> None:
+        """Raises IoError when what was seen since it was brought may not have been the file's, as that was written to or
+        cut short meanwhile."""
+        if self._brought:
+            self._pages.require_intact()
 
 
 def _signature(path: str) -> tuple | None:

@@ -102,6 +102,17 @@ nb::object map(const Mapped& mapped, const nb::str& name, bool large_pages) {
   return tensor ? nb::cast(std::move(*tensor)) : nb::none();
 }
 
+// A copy of a tensor that the system's cache doesn't keep; None where its pages are to be used.
+nb::object load_past_cache(const Mapped& mapped, const nb::str& name) {
+  const std::string text = from_str(name);
+  std::optional<LoadedTensor> tensor;
+  {
+    const GilReleased released;
+    tensor = mapped.map.load_past_cache(text);
+  }
+  return tensor ? nb::cast(Loaded{std::move(*tensor)}) : nb::none();
+}
+
 nb::object loaded_of(MappedTensor& mapped) { return nb::cast(Loaded{std::move(mapped.tensor)}); }
 
 void prefetch(const Mapped& mapped, const nb::list& names) {
@@ -129,6 +140,7 @@ void bind_disk_map(nb::module_& module) {
   nb::class_<MappedTensor>(module, "MappedTensor", "A tensor where it lies in its file.")
       .def("take", &loaded_of, "The LoadedTensor that has its memory; once.")
       .def("bring", &MappedTensor::bring, nb::call_guard<GilReleased>(), "Its pages are in memory when it returns.")
+      .def("is_lost", &MappedTensor::is_lost, "Whether the system's cache has given some of it up.")
       .def("let_go", &MappedTensor::let_go, nb::call_guard<GilReleased>(), "They leave this process's memory.")
       .def("require_intact", &MappedTensor::require_intact, "Raises IoError when what was seen may not be the file's.");
   nb::class_<Mapped>(module, "DiskMap", "See headrace.DiskMap.")
@@ -141,6 +153,8 @@ void bind_disk_map(nb::module_& module) {
       .def("load", &load, nb::arg("name"), "A tensor in new memory of the host's.")
       .def("map", &map, nb::arg("name"), nb::arg("large_pages") = false,
            "A tensor where it lies in its file, its pages in memory; None where it can't be had so.")
+      .def("load_past_cache", &load_past_cache, nb::arg("name"),
+           "A copy of a tensor that the system's cache doesn't keep from use to use; None: its pages are to be used.")
       .def("prefetch", &prefetch, nb::arg("names"))
       .def("release", &release, nb::arg("names"), nb::arg("page_cache"))
       .def_prop_ro("statistics", [](const Mapped& mapped) { return mapped.map.statistics(); });

@@ -53,7 +53,7 @@ void FileMapping::populate(unsigned threads, const CancelToken& cancel) const {
   cancel.throw_if_cancelled();
   // What is cached already costs as little when it is touched, and nothing about it can fail.
   const io::File& file = *impl_->file->file();
-  if (io::is_cached(file, 0, size)) return;
+  if (io::is_cached(file, 0, size).value_or(false)) return;
   std::atomic<std::size_t> next = 0;
   flow::Failures failures;
   const auto work = [&]() noexcept {

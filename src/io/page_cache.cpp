@@ -69,15 +69,17 @@ std::optional<std::uint64_t> resident_pages(void* at, std::uint64_t count, std::
 
 }  // namespace
 
-bool is_cached(const File& file, std::uint64_t first, std::uint64_t count) noexcept {
-  const auto all_of = [&](std::uint64_t at, std::uint64_t bytes) {
+std::optional<bool> is_cached(const File& file, std::uint64_t first, std::uint64_t count) noexcept {
+  const auto all_of = [&](std::uint64_t at, std::uint64_t bytes) -> std::optional<bool> {
     const std::uint64_t page = page_size();
     const auto cached = cached_pages(file, at, bytes);
-    return cached && *cached >= (at % page + bytes + page - 1) / page;
+    if (!cached) return std::nullopt;
+    return *cached >= (at % page + bytes + page - 1) / page;
   };
   if (count <= kSamples * kSample) return all_of(first, count);
   for (std::uint64_t i = 0; i < kSamples; ++i) {
-    if (!all_of(first + (count - kSample) / (kSamples - 1) * i, kSample)) return false;
+    const auto cached = all_of(first + (count - kSample) / (kSamples - 1) * i, kSample);
+    if (!cached || !*cached) return cached;
   }
   return true;
 }

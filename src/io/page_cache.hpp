@@ -9,9 +9,9 @@
 
 namespace headrace::io {
 
-/// True when the system's cache holds all of these bytes of the file: of more than 64 MiB, 64 parts of them that are
-/// looked at. False too where it doesn't say (Linux before 6.5).
-bool is_cached(const File& file, std::uint64_t first, std::uint64_t count) noexcept;
+/// Whether the system's cache holds all of these bytes of the file: of more than 64 MiB, 64 parts of them that are
+/// looked at. Nothing where it doesn't say (Linux before 6.5).
+std::optional<bool> is_cached(const File& file, std::uint64_t first, std::uint64_t count) noexcept;
 
 /// The share (0 to 1) of the file's pages that the system's cache holds; 1 for an empty file. Nothing where the kernel
 /// doesn't say: for a file of another user's, which this process may not write to, some don't.

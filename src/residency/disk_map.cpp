@@ -3,10 +3,14 @@
 #include "flow/convert.hpp"
 #include "flow/tensor_fetch.hpp"
 #include "format/printable.hpp"
+#include "io/direct_readers.hpp"
 #include "io/page_cache.hpp"
 #include "plan/draft.hpp"
 #include "plan/in_memory.hpp"
+#include "residency/block_pool.hpp"
+#include "residency/cache_trust.hpp"
 #include "residency/mapped_tensor.hpp"
+#include "residency/read_ahead.hpp"
 
 #include <headrace/disk_map.hpp>
 #include <headrace/error.hpp>
@@ -15,11 +19,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
-#include <system_error>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -48,6 +48,11 @@ std::shared_ptr<const Plan::Impl> plan_map(std::span<const std::string> location
   return plan;
 }
 
+// Of the map's memory, what may be read past the system's cache before it is wanted: two large layers, mostly.
+constexpr std::uint64_t kShareAhead = 10;
+// The thread that reads ahead, and somebody who can't wait.
+constexpr unsigned kReadAtOnce = 2;
+
 // What a caller declared and what is there, as lines of one error.
 class Differences {
  public:
@@ -66,22 +71,22 @@ class Differences {
 
 }  // namespace
 
-// Fetches what will be wanted, one tensor after the other, on a thread of its own that is there while there is work.
 class DiskMap::Impl {
  public:
   Impl(std::span<const std::string> locations, const DiskMapOptions& options)
-      : plan_(plan_map(locations, options)), gate_(options.memory), fetch_(*plan_, gate_, options.threads) {
+      : plan_(plan_map(locations, options)),
+        gate_(options.memory),
+        fetch_(*plan_, gate_, options.threads),
+        trust_(plan_->tensors.size()),
+        blocks_(options.memory / kShareAhead),
+        ahead_(options.memory / kShareAhead, [this](std::uint32_t index, How how) { return fetched(index, how); }) {
     flow::charge_plan(*plan_, gate_);
+    gate_.charge(options.memory / kShareAhead, "reading ahead");
     name_tensors(options.rename);
   }
   ~Impl() {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-      wanted_.clear();
-    }
+    ahead_.stop();
     flow::interrupt_sources(*plan_);
-    if (fetcher_.joinable()) fetcher_.join();
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -108,8 +113,8 @@ class DiskMap::Impl {
                    .expected = std::to_string(info.bytes) + " bytes",
                    .found = std::to_string(out.size())});
     }
-    if (const auto cached = cached_tensor(index)) {
-      std::ranges::copy(*cached, out.begin());
+    if (const auto held = ahead_.find(index)) {
+      std::ranges::copy(std::span(held->memory.get(), held->size), out.begin());
     } else {
       fetch_.read(in_plan_[index], out);
       require_unchanged(index);
@@ -121,9 +126,9 @@ class DiskMap::Impl {
 
   void read_part(std::uint32_t index, std::uint64_t offset, std::span<std::byte> out) const {
     const std::uint64_t whole = tensors_[index].bytes;
-    const auto cached = cached_tensor(index);
-    if (cached && offset <= whole && out.size() <= whole - offset) {
-      std::ranges::copy(std::span(*cached).subspan(offset, out.size()), out.begin());
+    const auto held = ahead_.find(index);
+    if (held && offset <= whole && out.size() <= whole - offset) {
+      std::ranges::copy(std::span(held->memory.get() + offset, out.size()), out.begin());
     } else {
       fetch_.read_part(in_plan_[index], offset, out);
       require_unchanged(index);
@@ -134,18 +139,14 @@ class DiskMap::Impl {
   }
 
   std::optional<MappedTensor> map(std::uint32_t index, MapEdges edges) const {
-    const TensorInfo& info = tensors_[index];
-    auto pages = MappedTensor::Pages::of(plan_, in_plan_[index], info.name, edges);
+    auto pages = MappedTensor::Pages::of(plan_, in_plan_[index], tensors_[index].name, edges);
     if (!pages) return std::nullopt;
     pages->require_intact();
     const auto bytes = pages->mapping()->bytes();
     const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
     MappedTensor mapped;
-    mapped.tensor = {.name = std::string(info.name),
-                     .dtype = info.dtype,
-                     .shape = {info.shape.begin(), info.shape.end()},
-                     .buffer = host_->wrap(address, bytes.size(), 0, pages->mapping()),
-                     .index = index};
+    mapped.tensor = empty_tensor(index);
+    mapped.tensor.buffer = host_->wrap(address, bytes.size(), 0, pages->mapping());
     mapped.pages_ = std::move(pages);
     ++reads_;
     bytes_read_ += bytes.size();
@@ -155,20 +156,55 @@ class DiskMap::Impl {
 
   void prefetch(std::uint32_t index) const {
     ++prefetched_;
-    bool wanted = false;
+    bool wanted = false, distant = false, missing = false;
     for_ranges(index, [&](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
       const io::File* file = source.file();
-      wanted |= file == nullptr || !io::is_cached(*file, first, bytes);
+      const auto cached = file == nullptr ? false : io::is_cached(*file, first, bytes);
+      distant |= file == nullptr;
+      missing |= cached == false;
+      wanted |= cached != true;
     });
-    if (wanted) fetch_later(index);
+    if (!wanted || ahead_.knows(index)) return;
+    const How how = distant ? How::held : missing && reads_past_cache(index) ? How::once : How::into_cache;
+    ahead_.want(index, how, tensors_[index].bytes);
+  }
+
+  // What was read ahead, or is read now; the map is asked before each use, so that it knows what the cache has lost.
+  std::optional<LoadedTensor> load_past_cache(std::uint32_t index) const {
+    const std::uint32_t tensor = in_plan_[index];
+    if (!residency::is_used_as_it_lies(*plan_, tensor)) return std::nullopt;
+    std::optional<Bytes> bytes = ahead_.take(index);
+    if (!bytes || !bytes->memory) {
+      const TensorInfo& from = plan_->source_of(tensor);
+      const bool cached = io::is_cached(*plan_->file_of(tensor).file(), from.offset, from.bytes).value_or(true);
+      if (!cached && (bytes || trust_.reads_past(index))) bytes = read_past_cache(index);
+      if (!bytes || !bytes->memory) {
+        trust_.gave(index, cached);
+        return std::nullopt;
+      }
+      ahead_.make_way();
+    }
+    require_unchanged(index);
+    ++reads_;
+    bytes_given_ += bytes->size;
+    blocks_.use(bytes->memory.get());
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes->memory.get());
+    LoadedTensor loaded = empty_tensor(index);
+    loaded.buffer = host_->wrap(address, bytes->size, 0, std::move(bytes->memory));
+    return loaded;
+  }
+
+  LoadedTensor empty_tensor(std::uint32_t index) const {
+    const TensorInfo& info = tensors_[index];
+    return {.name = std::string(info.name),
+            .dtype = info.dtype,
+            .shape = {info.shape.begin(), info.shape.end()},
+            .index = index};
   }
 
   void release(std::uint32_t index, bool page_cache) const {
-    {
-      const std::lock_guard lock(mutex_);
-      cache_.erase(index);
-      std::erase(wanted_, index);
-    }
+    ahead_.release(index);
+    if (ahead_.bytes() == 0) blocks_.trim();
     if (!page_cache) return;
     for_ranges(index, [](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
       if (const io::File* file = source.file()) io::drop_cached(*file, first, bytes);
@@ -176,11 +212,11 @@ class DiskMap::Impl {
   }
 
   DiskMapStatistics statistics() const {
-    DiskMapStatistics statistics{
-        .reads = reads_, .bytes_read = bytes_read_, .bytes_given = bytes_given_, .prefetched = prefetched_};
-    const std::lock_guard lock(mutex_);
-    for (const auto& [index, bytes] : cache_) statistics.cached_bytes += bytes->size();
-    return statistics;
+    return {.reads = reads_,
+            .bytes_read = bytes_read_,
+            .bytes_given = bytes_given_,
+            .prefetched = prefetched_,
+            .cached_bytes = ahead_.bytes()};
   }
 
   std::string file() const { return plan_->output.string(); }
@@ -196,7 +232,8 @@ class DiskMap::Impl {
   }
 
  private:
-  using Cached = std::shared_ptr<const std::vector<std::byte>>;
+  using How = residency::ReadAhead::How;
+  using Bytes = residency::ReadAhead::Bytes;
 
   void name_tensors(const std::function<std::string(std::string_view)>& rename) {
     const std::size_t count = plan_->tensors.size();
@@ -234,59 +271,43 @@ class DiskMap::Impl {
     });
   }
 
-  Cached cached_tensor(std::uint32_t index) const {
-    const std::lock_guard lock(mutex_);
-    const auto at = cache_.find(index);
-    return at == cache_.end() ? nullptr : at->second;
-  }
-
-  void fetch_later(std::uint32_t index) const {
-    const std::lock_guard lock(mutex_);
-    if (cache_.contains(index) || std::ranges::find(wanted_, index) != wanted_.end()) return;
-    wanted_.push_back(index);
-    if (fetching_) return;
-    if (fetcher_.joinable()) fetcher_.join();  // it has left its loop
-    try {
-      fetcher_ = std::thread([this] { fetch_wanted(); });
-      fetching_ = true;
-    } catch (const std::system_error&) {
-      wanted_.clear();  // no thread is to be had: nothing is fetched ahead
-    }
-  }
-
-  // Of files of this machine, the system has the copy.
-  Cached fetched(std::uint32_t index) const {
-    bool distant = false;
+  Bytes fetched(std::uint32_t index, How how) const {
+    if (how == How::once) return read_past_cache(index);
     for_ranges(index, [&](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
-      const io::File* file = source.file();
-      distant |= file == nullptr;
-      if (file != nullptr) io::bring_into_cache(*file, first, bytes, ended_);
+      if (source.file() != nullptr) io::bring_into_cache(*source.file(), first, bytes, ahead_.stopped());
     });
-    if (!distant) return nullptr;
-    std::vector<std::byte> bytes(tensors_[index].bytes);
-    fetch_.read(in_plan_[index], bytes);
+    if (how == How::into_cache) return {};
+    const auto bytes = std::make_shared<std::vector<std::byte>>(tensors_[index].bytes);
+    fetch_.read(in_plan_[index], *bytes);
     bytes_read_ += plan_->bytes_in_inputs(in_plan_[index]);
-    return std::make_shared<const std::vector<std::byte>>(std::move(bytes));
+    return {{bytes, bytes->data()}, bytes->size()};
   }
 
-  void fetch_wanted() const {
-    for (std::unique_lock lock(mutex_);;) {
-      if (wanted_.empty()) {
-        fetching_ = false;
-        return;
-      }
-      const std::uint32_t index = wanted_.front();
-      wanted_.pop_front();
-      lock.unlock();
-      Cached cached;
-      try {
-        cached = fetched(index);
-      } catch (const std::exception&) {
-        // Whoever reads it will meet the same, and be told.
-      }
-      lock.lock();
-      if (cached && !ended_) cache_[index] = std::move(cached);
+  // What isn't used as it lies is read for a copy, and the cache is as good for that.
+  bool reads_past_cache(std::uint32_t index) const {
+    return residency::is_used_as_it_lies(*plan_, in_plan_[index]) && trust_.reads_past(index);
+  }
+
+  // From the beginning of its first page to the end of its last, so that the disk writes all of it where it stays.
+  // Nothing where the file isn't read so, or there is no memory: then the cache has to do.
+  Bytes read_past_cache(std::uint32_t index) const {
+    constexpr std::uint64_t kPage = io::DirectReader::kAlignment;
+    const TensorInfo& from = plan_->source_of(in_plan_[index]);
+    const io::File& file = *plan_->file_of(in_plan_[index]).file();
+    const auto reader = readers_.of(file);
+    const std::uint64_t lead = from.offset % kPage, first = from.offset - lead;
+    const std::uint64_t wanted = std::min((lead + from.bytes + kPage - 1) / kPage * kPage, file.size() - first);
+    const auto block = reader ? blocks_.take(static_cast<std::size_t>(wanted)) : nullptr;
+    if (!block) return {};
+    try {
+      reader->read_at(first, {block.get(), static_cast<std::size_t>(wanted)});
+    } catch (const Error& error) {  // files know no tensors
+      ErrorDetail detail = error.detail();
+      detail.tensor = format::printable(tensors_[index].name);
+      throw Error(error.code(), error.problem(), std::move(detail));
     }
+    bytes_read_ += from.bytes;
+    return {{block, block.get() + lead}, from.bytes};
   }
 
   const std::shared_ptr<const Plan::Impl> plan_;
@@ -298,12 +319,11 @@ class DiskMap::Impl {
   std::vector<std::uint32_t> in_plan_;  // beside `tensors_`: their indexes in the plan
   std::unordered_map<std::string_view, std::uint32_t> by_name_;
   mutable std::atomic<std::uint64_t> reads_{0}, bytes_read_{0}, bytes_given_{0}, prefetched_{0};
-  mutable std::mutex mutex_;  // of what follows
-  mutable std::deque<std::uint32_t> wanted_;
-  mutable std::unordered_map<std::uint32_t, Cached> cache_;
-  mutable bool fetching_ = false;
-  mutable std::atomic<bool> ended_{false};
-  mutable std::thread fetcher_;
+  const io::DirectReaders readers_{kReadAtOnce, io::DirectReader::kDepth* io::DirectReader::kAlignment,
+                                   io::DirectReader::Engine::pread};
+  mutable residency::CacheTrust trust_;
+  const residency::BlockPool blocks_;
+  mutable residency::ReadAhead ahead_;  // dropped first: its thread uses the rest
 };
 
 DiskMap::DiskMap(std::span<const std::string> locations, const DiskMapOptions& options)
@@ -339,21 +359,22 @@ std::optional<MappedTensor> DiskMap::map(std::string_view name, MapEdges edges) 
 
 LoadedTensor DiskMap::load(std::string_view name, const std::shared_ptr<Device>& device) const {
   const std::uint32_t index = impl_->require_index(name);
-  const TensorInfo& info = impl_->tensors()[index];
-  LoadedTensor tensor{.name = std::string(info.name),
-                      .dtype = info.dtype,
-                      .shape = {info.shape.begin(), info.shape.end()},
-                      .index = index};
+  const std::uint64_t bytes = impl_->tensors()[index].bytes;
+  LoadedTensor tensor = impl_->empty_tensor(index);
   const auto host = device && device->kind() == DeviceKind::host ? device : impl_->host();
-  Buffer read = host->allocate(info.bytes);
+  Buffer read = host->allocate(bytes);
   impl_->read(index, read.host_bytes());
   if (!device || device == host) {
     tensor.buffer = std::move(read);
     return tensor;
   }
-  tensor.buffer = device->allocate(info.bytes);
+  tensor.buffer = device->allocate(bytes);
   device->upload(tensor.buffer, 0, read.host_bytes()).wait();
   return tensor;
+}
+
+std::optional<LoadedTensor> DiskMap::load_past_cache(std::string_view name) const {
+  return impl_->load_past_cache(impl_->require_index(name));
 }
 
 void DiskMap::prefetch(std::span<const std::string> names) const {

@@ -29,12 +29,11 @@ io::Mapping::Edges edges_of(MapEdges edges) {
 std::shared_ptr<const MappedTensor::Pages> MappedTensor::Pages::of(std::shared_ptr<const Plan::Impl> plan,
                                                                    std::uint32_t tensor, std::string_view name,
                                                                    MapEdges edges) {
-  const TensorInfo &from = plan->source_of(tensor), &to = plan->tensors[tensor];
-  const io::File* file = plan->file_of(tensor).file();
-  const bool as_it_is = from.encoding == Encoding::plain && from.dtype == to.dtype && from.bytes == to.bytes;
-  if (file == nullptr || !as_it_is || to.bytes < kWorthMapping || !lies_well(to.dtype, from.offset)) return nullptr;
+  if (!residency::is_used_as_it_lies(*plan, tensor)) return nullptr;
+  const io::File& file = *plan->file_of(tensor).file();
+  const TensorInfo& from = plan->source_of(tensor);
   try {
-    auto pages = std::make_shared<const Pages>(std::move(plan), *file, from, name, edges);
+    auto pages = std::make_shared<const Pages>(std::move(plan), file, from, name, edges);
     return pages->bring() ? pages : nullptr;
   } catch (const Error&) {
     return nullptr;  // a file system, or a limit, that has no mapping
@@ -51,9 +50,13 @@ MappedTensor::Pages::Pages(std::shared_ptr<const Plan::Impl> plan, const io::Fil
                                                    edges_of(edges))),
       watch_(mapping_->pages()) {}
 
+std::optional<bool> MappedTensor::Pages::is_cached() const noexcept {
+  return io::is_cached(file_, first_, mapping_->bytes().size());
+}
+
 // What the system has comes fastest when it is looked at, by as many threads as look.
 bool MappedTensor::Pages::bring() const noexcept {
-  return io::is_cached(file_, first_, mapping_->bytes().size()) || mapping_->populate(0, mapping_->pages().size());
+  return is_cached().value_or(false) || mapping_->populate(0, mapping_->pages().size());
 }
 
 void MappedTensor::Pages::require_intact() const {
@@ -72,6 +75,8 @@ void MappedTensor::bring() const {
   if (!there) pages_->fail();
 }
 
+bool MappedTensor::is_lost() const noexcept { return !pages_->is_cached().value_or(true); }
+
 void MappedTensor::let_go() const noexcept { pages_->let_go(); }
 
 void MappedTensor::require_intact() const { pages_->require_intact(); }
@@ -86,6 +91,13 @@ void require_unchanged(const io::File& file, std::string_view name) {
     detail.tensor = format::printable(name);
     throw Error(error.code(), error.problem(), std::move(detail));
   }
+}
+
+bool is_used_as_it_lies(const Plan::Impl& plan, std::uint32_t tensor) {
+  const TensorInfo &from = plan.source_of(tensor), &to = plan.tensors[tensor];
+  const bool as_it_is = from.encoding == Encoding::plain && from.dtype == to.dtype && from.bytes == to.bytes;
+  return plan.file_of(tensor).file() != nullptr && as_it_is && to.bytes >= kWorthMapping &&
+         lies_well(to.dtype, from.offset);
 }
 
 }  // namespace residency

@@ -48,7 +48,7 @@ TEST_F(PageCache, ShareIsOfWhatIsThere) {
   if (!nothing) GTEST_SKIP() << "the kernel doesn't say";
   EXPECT_EQ(*nothing, 0);
   EXPECT_EQ(mapped_share(*file_), 0);
-  EXPECT_FALSE(is_cached(*file_, 0, 1));
+  EXPECT_FALSE(is_cached(*file_, 0, 1).value_or(false));
   read_pages(kPages / 3);
   EXPECT_DOUBLE_EQ(cached_share(*file_).value(), 1. / 3);
   EXPECT_DOUBLE_EQ(mapped_share(*file_).value(), 1. / 3);
@@ -81,13 +81,13 @@ TEST_F(PageCache, LargeFilesAreCachedWhenTheirPartsAre) {
   file_.emplace(File::open(path));
   if (!drop()) GTEST_SKIP() << "the temporary folder is in memory";
   if (!cached_share(*file_)) GTEST_SKIP() << "the kernel doesn't say";
-  EXPECT_FALSE(is_cached(*file_, 0, kSize));
+  EXPECT_FALSE(is_cached(*file_, 0, kSize).value_or(false));
   read_pages(kSize / 4096);
-  EXPECT_TRUE(is_cached(*file_, 0, kSize));
-  EXPECT_TRUE(is_cached(*file_, 12345, kSize - 23456));
+  EXPECT_TRUE(is_cached(*file_, 0, kSize).value_or(false));
+  EXPECT_TRUE(is_cached(*file_, 12345, kSize - 23456).value_or(false));
   for (const std::uint64_t at : {std::uint64_t{0}, 70 * kMiB, kSize - 8 * kMiB}) {
     drop_cached(*file_, at, 8 * kMiB);
-    EXPECT_FALSE(is_cached(*file_, 0, kSize)) << at;
+    EXPECT_FALSE(is_cached(*file_, 0, kSize).value_or(false)) << at;
     read_pages(kSize / 4096);
   }
 }

@@ -1,5 +1,6 @@
 """headrace.torch.enable_vram_management on the CPU: weights that are used where they lie in their file."""
 
+import ctypes
 import gc
 import os
 import time
@@ -123,21 +124,20 @@ def test_a_file_that_is_cut_short_while_it_computes(path, limit):
                                                (None, "require_intact", False)])  # here it is read again in time
 def test_a_disk_that_fails_once(path, limit, when, told):
     class Failing:
-        def __init__(self, pages):
-            self.pages, self.failed = pages, False
+        def __init__(self, tensor):
+            self.tensor, self.failed = tensor, False
 
         def __getattr__(self, name):
-            return self.fail if name == when else getattr(self.pages, name)
+            return self.fail if name == when else getattr(self.tensor, name)
 
-        def fail(self):
+        def fail(self, *given):
             self.failed = True
             raise headrace.IoError("a part of the file couldn't be read")
 
     there = managed(chain, path, limit=limit, dtype=torch.bfloat16)
     run(there)
     unit = there.vram_manager.units[3]
-    tensor, pages = unit._mapped[0]
-    unit._mapped[0] = tensor, (failing := Failing(pages))
+    unit._mapped[0] = failing = Failing(unit._mapped[0])
     if told:
         with pytest.raises(headrace.IoError, match="couldn't be read"):
             run(there)
@@ -165,19 +165,122 @@ print(rss() - before)
 
 def test_the_disk_maps_own(path):
     disk = headrace.DiskMap(path)
-    tensor, pages = disk.map_as("0.weight", torch.bfloat16)
+    there = disk.in_place("0.weight", torch.bfloat16)
+    tensor = there.bring()
     assert torch.equal(tensor, chain()[0].weight) and mapped_bytes(path) >= LAYER
-    pages.let_go()
+    there.let_go()
     assert mapped_bytes(path) < LAYER
-    pages.bring()
-    pages.require_intact()
+    assert there.bring() is tensor
+    there.require_intact()
     assert torch.equal(tensor, disk["0.weight"])
-    assert disk.map_as("0.weight", torch.float32) is None
+    assert disk.in_place("0.weight", torch.float32) is None
     with pytest.raises(KeyError):
-        disk.map_as("none", torch.bfloat16)
-    del disk, pages
+        disk.in_place("none", torch.bfloat16)
+    del disk, there
     gc.collect()
     assert torch.equal(tensor, chain()[0].weight)
-    del tensor
-    gc.collect()
-    assert mapped_bytes(path) == 0
+
+
+def drop(path):
+    """The system's cache loses the file; skips where it doesn't, and where the file can't be read past it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
+    except OSError:
+        pytest.skip("this file system has no direct reads")
+    finally:
+        os.close(file)
+    if cached_bytes(path):
+        pytest.skip("this file system's cache can't be dropped")
+
+
+def cached_bytes(path):
+    """That the system's cache has of a file."""
+    class Range(ctypes.Structure):
+        _fields_ = [("first", ctypes.c_uint64), ("count", ctypes.c_uint64)]
+
+    found = (ctypes.c_uint64 * 5)()
+    file = os.open(path, os.O_RDONLY)
+    try:
+        call = ctypes.CDLL(None).syscall
+        if call(451, file, ctypes.byref(Range(0, os.path.getsize(path))), found, 0) != 0:
+            pytest.skip("the system doesn't say what is cached")
+    finally:
+        os.close(file)
+    return found[0] * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_what_the_cache_has_lost_is_read_past_it(path):
+    disk = headrace.DiskMap(path)
+    there = managed(chain, path, disk_map=disk, limit=0, dtype=torch.bfloat16)
+    for _ in range(2):
+        run(there)
+    given = disk.statistics.bytes_given
+    for i in range(1, 5):
+        drop(path)
+        assert torch.equal(run(there), run(chain()))
+        assert cached_bytes(path) < LAYER and mapped_bytes(path) == 0
+        assert disk.statistics.bytes_given == given + i * LAYERS * LAYER
+    for i in range(40):  # it is tried again, and stays there now
+        given = disk.statistics.bytes_given
+        assert torch.equal(run(there), run(chain()))
+    assert cached_bytes(path) >= LAYERS * LAYER and disk.statistics.bytes_given == given
+
+
+def test_a_copy_that_somebody_keeps_is_never_written_over(path):
+    there = managed(chain, path, limit=0, dtype=torch.bfloat16)
+    kept = []
+    there[2].module.register_forward_hook(lambda module, given, result: kept.append(module.weight))
+    for i in range(6):
+        if i > 1:
+            drop(path)
+        run(there)
+    assert len({weight.data_ptr() for weight in kept[2:]}) == 4
+    assert all(torch.equal(weight, chain()[2].weight) for weight in kept)
+
+
+def test_what_is_kept_is_read_once(path):
+    disk = headrace.DiskMap(path)
+    there = managed(chain, path, disk_map=disk, limit=4 * LAYER / GIB, dtype=torch.bfloat16)
+    for _ in range(2):
+        run(there)
+    for unit in there.vram_manager.units:
+        there.vram_manager.want(unit, 0)  # so that all of them are read past the cache
+    drop(path)
+    run(there)
+    stay = [unit for unit in there.vram_manager.units if there.vram_manager._room.stays(unit)]
+    assert 0 < len(stay) < LAYERS
+    given, before = disk.statistics.bytes_given, [unit.prepared[0].data_ptr() for unit in stay]
+    drop(path)
+    assert torch.equal(run(there), run(chain()))
+    assert given < disk.statistics.bytes_given <= given + (LAYERS - len(stay)) * LAYER
+    assert [unit.prepared[0].data_ptr() for unit in stay] == before
+
+
+def test_pages_that_the_system_gives_up_are_read_again_at_once(path):
+    disk = headrace.DiskMap(path)
+    there = managed(chain, path, disk_map=disk, dtype=torch.bfloat16)
+    run(there)
+    for unit in there.vram_manager.units:
+        unit._mapped[0]._pages.let_go()  # as when memory is short
+    drop(path)
+    given = disk.statistics.bytes_given
+    for _ in range(3):
+        assert torch.equal(run(there), run(chain()))
+        drop(path)  # not of their file any more
+    assert disk.statistics.bytes_given == given + LAYERS * LAYER and mapped_bytes(path) == 0
+
+
+def test_a_file_that_shrank_when_it_is_read_past_the_cache(path):
+    there = managed(chain, path, limit=0, dtype=torch.bfloat16)
+    run(there)
+    drop(path)
+    run(there)
+    drop(path)
+    os.truncate(path, os.path.getsize(path) - LAYER)
+    for _ in range(2):
+        with pytest.raises(headrace.IoError) as raised:
+            run(there)
+    assert raised.value.file == str(path) and raised.value.tensor

@@ -106,6 +106,18 @@ TEST_F(MappedTensorTest, PagesComeAndGo) {
 
 // Tensors of 2 MiB that begin and end anywhere: their large pages reach into both neighbours, and beyond the file's
 // end.
+TEST_F(MappedTensorTest, WhatTheCacheGivesUpIsSeen) {
+  const DiskMap map(path);
+  const auto mapped = map.map("half");
+  EXPECT_FALSE(mapped->is_lost());
+  mapped->let_go();
+  drop_cached(Checkpoint::open(path));
+  if (cached_share(Checkpoint::open(path)).value_or(1) > 0.1) GTEST_SKIP() << "this cache can't be dropped";
+  EXPECT_TRUE(mapped->is_lost());
+  mapped->bring();
+  EXPECT_FALSE(mapped->is_lost());
+}
+
 TEST_F(MappedTensorTest, WithLargePagesTheBytesAreTheSame) {
   const DiskMap map(path);
   for (const auto& [name, i] : {std::pair{"half", 1}, std::pair{"last", 3}}) {

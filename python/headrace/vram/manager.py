@@ -143,9 +143,12 @@ class Manager:
             if not entered:  # its own distance would be 0 until now
                 self._order.enter(unit.index)
                 entered = True
-            if unit.users == 0 and unit.prepared is not None and self._broken(unit):
-                self._room.evict(unit)  # it is read again, and that says what is wrong
-                unit.unmap()
+            if unit.users == 0 and unit.prepared is not None:
+                broken = self._broken(unit)
+                if broken or unit.is_lost():
+                    self._room.evict(unit)  # it is read again, and that says what is wrong
+                if broken:
+                    unit.unmap()
             need = unit.missing_bytes
             if need == 0:
                 break
@@ -168,7 +171,7 @@ class Manager:
             self._changed.release()
             try:
                 if prepared is None and unit.kept is not None:
-                    unit.prepared = unit.load_kept(self.memory)
+                    unit.prepared = unit.load_kept(self.memory, self._room.stays(unit))
                 if computing is None and unit.passing is not None:
                     computing = unit.load_passing(self.memory)
             finally:
@@ -187,7 +190,7 @@ class Manager:
         try:
             self._changed.release()
             try:
-                prepared = unit.load_kept(self.memory)
+                prepared = unit.load_kept(self.memory, self._room.stays(unit))
             finally:
                 self._changed.acquire()
         finally:
@@ -224,6 +227,7 @@ class Manager:
                 self._settle(unit)
         if state == OFFLOAD:
             self.memory.pool.trim()
+            unit.release_ahead()
 
     def prepare(self, unit: Unit) -> None:
         """Loads a unit to where it is prepared, if it has to and there is room."""

@@ -66,6 +66,10 @@ class Room:
                 taken += nbytes
                 self._kept.add(index)
 
+    def stays(self, unit: Unit) -> bool:
+        """It is kept from pass to pass."""
+        return unit.index in self._kept
+
     def total(self) -> int:
         """Bytes that count: the weights', and what else torch has on that device, where it says so."""
         used = self._statistics.resident_bytes

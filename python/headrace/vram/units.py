@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .._disk_map import DiskMap
+from .._disk_map import DiskMap, InPlace
 from .._errors import refuse
 from .config import Config, Place
 from .memory import Memory
@@ -58,7 +58,7 @@ class Unit:
         self.failed = False  # when it was read ahead
         self.prepared: list[torch.Tensor] | None = None
         self.in_place = False  # all that is kept lies on disk as it is kept: it comes when it is wanted, not before
-        self._mapped: dict[int, tuple[torch.Tensor, Any]] | None = None  # what lies there so, by the slot's index
+        self._mapped: dict[int, InPlace] | None = None  # what lies there so, by the slot's index
         self.computing: list[torch.Tensor] | None = None
         self._recurrent = recurrent  # they keep a list of their weights beside
         self.arrange()
@@ -81,28 +81,37 @@ class Unit:
         return ((self.kept_bytes if self.prepared is None else 0)
                 + (self.passing_bytes if self.computing is None else 0))
 
-    def load_kept(self, memory: Memory) -> list[torch.Tensor]:
-        """What is kept, made of what rests: a copy, but for what can be used where it lies on disk."""
+    def load_kept(self, memory: Memory, stays: bool) -> list[torch.Tensor]:
+        """What is kept, made of what rests: a copy, but for what can be used where it lies on disk. `stays`: until the
+        next use."""
         if self.home is not None:
             return self._copy(memory, self.kept, [slot.home for slot in self.slots])
-        mapped = self._bring() if self.kept.device.type == "cpu" else {}
-        there = {i: tensor for i, (tensor, _) in mapped.items()}
+        there = self._bring(stays) if self.kept.device.type == "cpu" else {}
         self.in_place = len(there) == len(self.slots)
         return list(there.values()) if self.in_place else self._copy(memory, self.kept, None, there)
 
     def require_intact(self) -> None:
         """Raises IoError when what is prepared lies in a file that was changed meanwhile."""
-        for _, pages in (self._mapped or {}).values():
-            pages.require_intact()
+        for tensor in (self._mapped or {}).values():
+            tensor.require_intact()
+
+    def is_lost(self) -> bool:
+        """What is prepared lies in a file, and the system has given its pages up."""
+        return any(tensor.is_lost() for tensor in (self._mapped or {}).values())
 
     def drop_prepared(self) -> None:
         self.prepared = None
-        for _, pages in (self._mapped or {}).values():
-            pages.let_go()
+        for tensor in (self._mapped or {}).values():
+            tensor.let_go()
 
     def unmap(self) -> None:
         """What it knows of its files isn't true any more; the next load looks again. Nothing of it is prepared."""
         self._mapped = None
+
+    def release_ahead(self) -> None:
+        """It won't be used for a while: the disk map needn't hold what it has read ahead of it."""
+        if self.disk_map is not None:
+            self.disk_map.release([slot.source for slot in self.slots if slot.source is not None])
 
     def load_passing(self, memory: Memory) -> list[torch.Tensor]:
         """A copy to compute with, made of what is kept or, where that is the same, of what rests."""
@@ -147,25 +156,20 @@ class Unit:
             self.disk_map.read_into(slot.source, read)
             return read.to(place.device)
 
-    def _bring(self) -> dict[int, tuple[torch.Tensor, Any]]:
-        """What lies on disk as it is kept. The tensors stay, as they take no memory while their pages are away."""
-        if self._mapped is not None:
-            try:
-                for _, pages in self._mapped.values():
-                    pages.bring()
-            except BaseException:
-                self.drop_prepared()
-                self.unmap()
-                raise
-            return self._mapped
-        found = {}
-        with torch.inference_mode(False), torch.no_grad():
-            for i, slot in enumerate(self.slots):
-                one = self.disk_map.map_as(slot.source, self.kept.dtype_of(slot.home.dtype))
-                if one is not None:
-                    found[i] = torch.nn.Parameter(one[0], requires_grad=False), one[1]
-        self._mapped = found
-        return found
+    def _bring(self, stays: bool) -> dict[int, torch.Tensor]:
+        """What lies on disk as it is kept, by the slot's index."""
+        try:
+            # Not the caller's modes: another thread may be the next to use it.
+            with torch.inference_mode(False), torch.no_grad():
+                if self._mapped is None:
+                    found = {i: self.disk_map.in_place(slot.source, self.kept.dtype_of(slot.home.dtype))
+                             for i, slot in enumerate(self.slots)}
+                    self._mapped = {i: tensor for i, tensor in found.items() if tensor is not None}
+                return {i: tensor.bring(stays) for i, tensor in self._mapped.items()}
+        except BaseException:
+            self.drop_prepared()
+            self.unmap()
+            raise
 
     def _copy(self, memory: Memory, place: Place, tensors: list[torch.Tensor] | None,
               there: Mapping[int, torch.Tensor] = {}) -> list[torch.Tensor]:
@@ -184,8 +188,7 @@ class Unit:
                 else:
                     view.copy_(tensors[i])
 
-        # Not the caller's modes: another thread may be the next to use it.
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():  # as in _bring
             look(memory.build(nbytes, place.device, fill, tensors is None))  # what was filled may have been on its way
             return [there[i] if i in there else torch.nn.Parameter(views[i], requires_grad=False)
                     for i in range(len(self.slots))]

@@ -14,8 +14,6 @@ namespace {
 
 // Below this share, what the cache has isn't worth the way through it.
 constexpr double kHardlyCached = 0.1;
-// Pieces come file after file: one is finished while the next has begun.
-constexpr std::size_t kOpen = 2;
 constexpr std::uint64_t kSmallestLane = std::uint64_t{256} << 10, kLargestLane = std::uint64_t{8} << 20;
 
 // Every tensor's bytes in memory of our own: is there that much?
@@ -28,22 +26,22 @@ bool fits_in_memory(const Plan::Impl& plan) {
 
 }  // namespace
 
-HostFiles::HostFiles(const Plan::Impl& plan, HostReads how, bool to_host, unsigned threads, base::Gate& gate)
-    : threads_(threads) {
+HostFiles::HostFiles(const Plan::Impl& plan, HostReads how, bool to_host, unsigned threads, base::Gate& gate) {
   bool some_direct = false;
   for (std::uint32_t i = 0; i < plan.tensors.size(); ++i) {
     const io::File* file = plan.file_of(i).file();
     if (file == nullptr || readings_.contains(file)) continue;
     some_direct |= (readings_[file] = choose(plan, *file, how, to_host)).direct;
   }
-  const std::uint64_t lane = gate.available() / 4 / (kOpen * threads);
+  const std::uint64_t lanes = io::DirectReaders::kOpen * threads, lane = gate.available() / 4 / lanes;
   if (!some_direct || lane < kSmallestLane) return;
-  lane_bytes_ = std::min(lane, kLargestLane);
-  gate.charge(kOpen * threads * lane_bytes_, "reading past the system's cache");
+  const std::uint64_t bytes = std::min(lane, kLargestLane);
+  gate.charge(lanes * bytes, "reading past the system's cache");
+  direct_.emplace(threads, static_cast<std::size_t>(bytes));
 }
 
 HostFiles::Reading HostFiles::choose(const Plan::Impl& plan, const io::File& file, HostReads how, bool to_host) {
-  const bool cached = io::is_cached(file, 0, file.size());
+  const bool cached = io::is_cached(file, 0, file.size()).value_or(false);
   const bool automatic = how == HostReads::automatic;
   if (to_host && (how == HostReads::mapped || automatic)) {
     try {
@@ -78,27 +76,18 @@ bool HostFiles::populates(const io::File& file) const noexcept {
 
 bool HostFiles::is_direct(const io::File& file) const noexcept {
   const auto reading = readings_.find(&file);
-  return lane_bytes_ > 0 && reading != readings_.end() && reading->second.direct;
+  return direct_ && reading != readings_.end() && reading->second.direct;
 }
 
 void HostFiles::read(const io::File& file, std::uint64_t at, std::span<std::byte> out) const {
-  if (const auto reader = direct(file)) return reader->read_at(at, out);
+  const auto reader = is_direct(file) ? direct_->of(file) : nullptr;
+  if (reader) return reader->read_at(at, out);
   file.read_at(at, out);
 }
 
 void HostFiles::let_go() noexcept {
-  open_.clear();
+  direct_.reset();
   readings_.clear();
-}
-
-std::shared_ptr<const io::DirectReader> HostFiles::direct(const io::File& file) const {
-  if (!is_direct(file)) return nullptr;
-  const std::lock_guard lock(mutex_);
-  const auto at = std::ranges::find(open_, &file, &Direct::file);
-  if (at != open_.end()) return at->reader;
-  if (open_.size() == kOpen) open_.pop_front();
-  open_.push_back({&file, io::DirectReader::open(file, threads_, lane_bytes_)});
-  return open_.back().reader;
 }
 
 }  // namespace headrace::flow

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/gate.hpp"
-#include "io/direct_reader.hpp"
+#include "io/direct_readers.hpp"
 #include "io/mapping.hpp"
 #include "io/populator.hpp"
 #include "plan/plan.hpp"
@@ -11,9 +11,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <span>
 #include <unordered_map>
 
@@ -52,20 +51,12 @@ class HostFiles {
     bool populate = false;
     bool direct = false;
   };
-  struct Direct {
-    const io::File* file = nullptr;
-    std::shared_ptr<const io::DirectReader> reader = {};  // null: its file system has none
-  };
 
   static Reading choose(const Plan::Impl& plan, const io::File& file, HostReads how, bool to_host);
-  std::shared_ptr<const io::DirectReader> direct(const io::File& file) const;
 
-  const unsigned threads_;
-  std::size_t lane_bytes_ = 0;  // of each thread that reads directly; 0: none does
+  std::optional<io::DirectReaders> direct_;  // none where no file is read so
   std::unordered_map<const io::File*, Reading> readings_;
   const io::Populator populator_;
-  mutable std::mutex mutex_;
-  mutable std::deque<Direct> open_;  // of the files that were read last
 };
 
 }  // namespace headrace::flow
