@@ -61,7 +61,7 @@ class MappedTensor {
   /// Who looks at it afterwards doesn't wait for the disk: what the system's cache hasn't is read into this process's
   /// memory before this returns. Throws Error(io).
   void bring() const;
-  /// True once the system's cache has given some of it up, where it says so (Linux 6.5): who looks waits for the disk.
+  /// True once the system's cache has given most of it up, where it says so (Linux 6.5): who looks waits for the disk.
   bool is_lost() const noexcept;
   /// They leave this process's memory, with what was written to them. Looked at again they come back, one after the
   /// other.
@@ -120,14 +120,15 @@ class DiskMap {
   /// shall be given it; then its pages are what to look at (MappedTensor::bring). What the cache has lost since the
   /// last use, of a model larger than it, is read past it, so that the rest stays there: this is that copy, in memory
   /// that is used again once its buffer has gone. After some uses the cache is tried again. Nothing too where the
-  /// system doesn't say what is cached (Linux before 6.5), or the file can't be read so. Throws Error: invalid_argument
-  /// (no such tensor), io.
+  /// system doesn't say what is cached (Linux before 6.5, another user's file, some file systems), or the file can't be
+  /// read so. Throws Error: invalid_argument (no such tensor), io.
   std::optional<LoadedTensor> load_past_cache(std::string_view name) const;
 
   /// These will be wanted soon: in the background, one after the other, they are brought into the system's cache; what
   /// is not in a file of this machine is fetched, and held until it is released; and what `load_past_cache` would read
-  /// is read and held until it takes it, up to an eighth of DiskMapOptions::memory at a time. Returns at once. What
-  /// goes wrong there, `read` will meet again. Throws Error(invalid_argument) for a name that isn't there.
+  /// is read and held until it takes it: one such tensor, or as many as fit in a tenth of DiskMapOptions::memory.
+  /// Returns at once. What goes wrong there, `read` will meet again. Throws Error(invalid_argument) for a name that
+  /// isn't there.
   void prefetch(std::span<const std::string> names) const;
   /// These won't be wanted for a while: what was prefetched is freed; with `page_cache`, the system is asked to drop
   /// what it has cached of them too.

@@ -241,13 +241,14 @@ class InPlace:
         self._pages = pages
         # It stays, as it takes no memory while its pages are away.
         self._there = import_torch().nn.Parameter(as_torch(pages.take()), requires_grad=False)
-        self._brought = False
+        self._brought = True
 
-    def bring(self, stays: bool = False) -> torch.nn.Parameter:
-        """The tensor; who looks at it doesn't wait for the disk. One that `stays` is none of that memory for long.
-        Raises IoError, as ``require_intact``."""
-        copy = self._core.load_past_cache(self._name)
+    def bring(self, past_cache: bool = True, stays: bool = False) -> torch.nn.Parameter:
+        """The tensor; who looks at it doesn't wait for the disk. `past_cache`: it may be such a copy; if it `stays`, it
+        is none of that memory for long. Raises IoError, as ``require_intact``."""
+        copy = self._core.load_past_cache(self._name) if past_cache else None
         if copy is not None:
+            self.let_go()
             tensor = as_torch(copy)
             return import_torch().nn.Parameter(tensor.clone() if stays else tensor, requires_grad=False)
         self._brought = True
@@ -255,11 +256,11 @@ class InPlace:
         return self._there
 
     def is_lost(self) -> bool:
-        """It was brought, and the system's cache has given some of its pages up: who looks waits for the disk."""
+        """It was brought, and the system's cache has given most of its pages up: who looks waits for the disk."""
         return self._brought and self._pages.is_lost()
 
     def let_go(self) -> None:
-        """What was brought isn't used any more: pages leave this process's memory."""
+        """What was brought isn't used any more: pages leave this process's memory. A copy does when nothing views it."""
         if self._brought:
             self._brought = False
             self._pages.let_go()

@@ -23,8 +23,6 @@ class DirectReaders {
 
   /// Null where the file isn't read directly. Throws as DirectReader::open.
   std::shared_ptr<const DirectReader> of(const File& file) const;
-  /// Nobody reads any more.
-  void close() noexcept { open_.clear(); }
 
  private:
   struct Open {

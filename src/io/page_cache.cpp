@@ -84,6 +84,18 @@ std::optional<bool> is_cached(const File& file, std::uint64_t first, std::uint64
   return true;
 }
 
+bool says_what_is_cached(const File& file) noexcept {
+  char byte = 0;
+  return file.size() > 0 && ::pread(file.descriptor(), &byte, 1, 0) == 1 && is_cached(file, 0, 1) == true;
+}
+
+std::optional<double> cached_share(const File& file, std::uint64_t first, std::uint64_t count) noexcept {
+  const std::uint64_t page = page_size();
+  const auto cached = cached_pages(file, first, count);
+  if (!cached || count == 0) return std::nullopt;
+  return std::min(1.0, static_cast<double>(*cached) / static_cast<double>((first % page + count + page - 1) / page));
+}
+
 std::optional<double> cached_share(const File& file) noexcept {
   if (file.size() == 0) return 1;
   const std::uint64_t page = page_size();

@@ -10,8 +10,15 @@
 namespace headrace::io {
 
 /// Whether the system's cache holds all of these bytes of the file: of more than 64 MiB, 64 parts of them that are
-/// looked at. Nothing where it doesn't say (Linux before 6.5).
+/// looked at. Nothing where the kernel doesn't say: before 6.5, or, for newer ones, of a file of another user's.
 std::optional<bool> is_cached(const File& file, std::uint64_t first, std::uint64_t count) noexcept;
+
+/// True when what is said of the file can be believed: a byte that was just read is there. Of a file system that lies
+/// on another one, the kernel may say that nothing ever is.
+bool says_what_is_cached(const File& file) noexcept;
+
+/// The share (0 to 1) of these bytes' pages that the system's cache holds. Nothing where it doesn't say.
+std::optional<double> cached_share(const File& file, std::uint64_t first, std::uint64_t count) noexcept;
 
 /// The share (0 to 1) of the file's pages that the system's cache holds; 1 for an empty file. Nothing where the kernel
 /// doesn't say: for a file of another user's, which this process may not write to, some don't.

@@ -79,7 +79,7 @@ class BlockPool::Blocks {
 
  private:
   bool is_too_much(std::uint64_t more) const noexcept {
-    return std::min(used_bytes_, largest_) + waiting_bytes_ + free_bytes_ + more > most_ + largest_;
+    return std::min(used_bytes_, largest_) + waiting_bytes_ + free_bytes_ + more > std::max(most_, largest_) + largest_;
   }
 
   // The bytes of the block that waits there; 0 where none does.

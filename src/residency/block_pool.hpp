@@ -12,8 +12,8 @@ namespace headrace::residency {
 /// with zeros, and a virtual machine's host has to find it. Thread-safe; blocks may outlive the pool.
 class BlockPool {
  public:
-  /// `most`: bytes that wait to be used, read ahead or free; blocks that would be more go back to the system. One that
-  /// is in use, the largest, is allowed for; others may be kept for long, and don't count.
+  /// `most`: bytes that wait to be used, read ahead or free, but one block always; blocks that would be more go back to
+  /// the system. One that is in use, the largest, is allowed for; others may be kept for long, and don't count.
   explicit BlockPool(std::uint64_t most);
 
   /// At least `bytes` bytes at a page's beginning; null when there is no memory. Contents are whatever the last user

@@ -34,9 +34,9 @@ bool CacheTrust::reads_past(std::uint32_t tensor) {
 void CacheTrust::gave(std::uint32_t tensor, bool was_there) {
   const std::lock_guard lock(mutex_);
   State& state = of(tensor);
+  if (was_there && state.expected) state.losses = 0;  // it has stayed; else somebody has just brought it
   state.expected = true;
   state.uses = 0;
-  if (was_there) state.losses = 0;
 }
 
 }  // namespace headrace::residency

@@ -50,6 +50,13 @@ std::shared_ptr<const Plan::Impl> plan_map(std::span<const std::string> location
 
 // Of the map's memory, what may be read past the system's cache before it is wanted: two large layers, mostly.
 constexpr std::uint64_t kShareAhead = 10;
+std::uint64_t charge(const Plan::Impl& plan, base::Gate& gate) {
+  flow::charge_plan(plan, gate);
+  const std::uint64_t ahead = gate.available() / kShareAhead;
+  gate.charge(ahead, "reading ahead");
+  return ahead;
+}
+
 // The thread that reads ahead, and somebody who can't wait.
 constexpr unsigned kReadAtOnce = 2;
 
@@ -78,10 +85,9 @@ class DiskMap::Impl {
         gate_(options.memory),
         fetch_(*plan_, gate_, options.threads),
         trust_(plan_->tensors.size()),
-        blocks_(options.memory / kShareAhead),
-        ahead_(options.memory / kShareAhead, [this](std::uint32_t index, How how) { return fetched(index, how); }) {
-    flow::charge_plan(*plan_, gate_);
-    gate_.charge(options.memory / kShareAhead, "reading ahead");
+        room_ahead_(charge(*plan_, gate_)),
+        blocks_(room_ahead_),
+        ahead_(room_ahead_, [this](std::uint32_t index, How how) { return fetched(index, how); }) {
     name_tensors(options.rename);
   }
   ~Impl() {
@@ -156,16 +162,16 @@ class DiskMap::Impl {
 
   void prefetch(std::uint32_t index) const {
     ++prefetched_;
-    bool wanted = false, distant = false, missing = false;
+    bool wanted = false, distant = false;
     for_ranges(index, [&](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
       const io::File* file = source.file();
-      const auto cached = file == nullptr ? false : io::is_cached(*file, first, bytes);
       distant |= file == nullptr;
-      missing |= cached == false;
-      wanted |= cached != true;
+      wanted |= file == nullptr || !io::is_cached(*file, first, bytes).value_or(false);
     });
     if (!wanted || ahead_.knows(index)) return;
-    const How how = distant ? How::held : missing && reads_past_cache(index) ? How::once : How::into_cache;
+    const bool past = !distant && residency::is_used_as_it_lies(*plan_, in_plan_[index]) && is_lost(index) &&
+                      trust_.reads_past(index);
+    const How how = distant ? How::held : past ? How::once : How::into_cache;
     ahead_.want(index, how, tensors_[index].bytes);
   }
 
@@ -175,11 +181,10 @@ class DiskMap::Impl {
     if (!residency::is_used_as_it_lies(*plan_, tensor)) return std::nullopt;
     std::optional<Bytes> bytes = ahead_.take(index);
     if (!bytes || !bytes->memory) {
-      const TensorInfo& from = plan_->source_of(tensor);
-      const bool cached = io::is_cached(*plan_->file_of(tensor).file(), from.offset, from.bytes).value_or(true);
-      if (!cached && (bytes || trust_.reads_past(index))) bytes = read_past_cache(index);
+      const bool lost = is_lost(index);
+      if (lost && (bytes || trust_.reads_past(index))) bytes = read_past_cache(index);
       if (!bytes || !bytes->memory) {
-        trust_.gave(index, cached);
+        trust_.gave(index, !lost);
         return std::nullopt;
       }
       ahead_.make_way();
@@ -272,20 +277,30 @@ class DiskMap::Impl {
   }
 
   Bytes fetched(std::uint32_t index, How how) const {
-    if (how == How::once) return read_past_cache(index);
+    if (how == How::once) {
+      if (Bytes bytes = read_past_cache(index); bytes.memory) return bytes;
+    }
     for_ranges(index, [&](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
       if (source.file() != nullptr) io::bring_into_cache(*source.file(), first, bytes, ahead_.stopped());
     });
-    if (how == How::into_cache) return {};
+    if (how != How::held) return {};
     const auto bytes = std::make_shared<std::vector<std::byte>>(tensors_[index].bytes);
     fetch_.read(in_plan_[index], *bytes);
     bytes_read_ += plan_->bytes_in_inputs(in_plan_[index]);
     return {{bytes, bytes->data()}, bytes->size()};
   }
 
-  // What isn't used as it lies is read for a copy, and the cache is as good for that.
-  bool reads_past_cache(std::uint32_t index) const {
-    return residency::is_used_as_it_lies(*plan_, in_plan_[index]) && trust_.reads_past(index);
+  bool is_lost(std::uint32_t index) const {
+    const TensorInfo& from = plan_->source_of(in_plan_[index]);
+    return residency::is_lost(*plan_->file_of(in_plan_[index]).file(), from.offset, from.bytes);
+  }
+
+  std::shared_ptr<const io::DirectReader> reader_of(const io::File& file) const {
+    try {
+      return readers_.of(file);
+    } catch (const Error&) {
+      return nullptr;  // it has no memory
+    }
   }
 
   // From the beginning of its first page to the end of its last, so that the disk writes all of it where it stays.
@@ -294,7 +309,7 @@ class DiskMap::Impl {
     constexpr std::uint64_t kPage = io::DirectReader::kAlignment;
     const TensorInfo& from = plan_->source_of(in_plan_[index]);
     const io::File& file = *plan_->file_of(in_plan_[index]).file();
-    const auto reader = readers_.of(file);
+    const auto reader = reader_of(file);
     const std::uint64_t lead = from.offset % kPage, first = from.offset - lead;
     const std::uint64_t wanted = std::min((lead + from.bytes + kPage - 1) / kPage * kPage, file.size() - first);
     const auto block = reader ? blocks_.take(static_cast<std::size_t>(wanted)) : nullptr;
@@ -322,6 +337,7 @@ class DiskMap::Impl {
   const io::DirectReaders readers_{kReadAtOnce, io::DirectReader::kDepth* io::DirectReader::kAlignment,
                                    io::DirectReader::Engine::pread};
   mutable residency::CacheTrust trust_;
+  const std::uint64_t room_ahead_;
   const residency::BlockPool blocks_;
   mutable residency::ReadAhead ahead_;  // dropped first: its thread uses the rest
 };

@@ -50,13 +50,14 @@ MappedTensor::Pages::Pages(std::shared_ptr<const Plan::Impl> plan, const io::Fil
                                                    edges_of(edges))),
       watch_(mapping_->pages()) {}
 
-std::optional<bool> MappedTensor::Pages::is_cached() const noexcept {
-  return io::is_cached(file_, first_, mapping_->bytes().size());
+bool MappedTensor::Pages::is_lost() const noexcept {
+  return residency::is_lost(file_, first_, mapping_->bytes().size());
 }
 
 // What the system has comes fastest when it is looked at, by as many threads as look.
 bool MappedTensor::Pages::bring() const noexcept {
-  return is_cached().value_or(false) || mapping_->populate(0, mapping_->pages().size());
+  return io::is_cached(file_, first_, mapping_->bytes().size()).value_or(false) ||
+         mapping_->populate(0, mapping_->pages().size());
 }
 
 void MappedTensor::Pages::require_intact() const {
@@ -75,7 +76,7 @@ void MappedTensor::bring() const {
   if (!there) pages_->fail();
 }
 
-bool MappedTensor::is_lost() const noexcept { return !pages_->is_cached().value_or(true); }
+bool MappedTensor::is_lost() const noexcept { return pages_->is_lost(); }
 
 void MappedTensor::let_go() const noexcept { pages_->let_go(); }
 
@@ -91,6 +92,13 @@ void require_unchanged(const io::File& file, std::string_view name) {
     detail.tensor = format::printable(name);
     throw Error(error.code(), error.problem(), std::move(detail));
   }
+}
+
+bool is_lost(const io::File& file, std::uint64_t first, std::uint64_t count) noexcept {
+  constexpr double kMost = 0.5;
+  if (io::is_cached(file, first, count).value_or(true)) return false;
+  const auto share = io::cached_share(file, first, count);
+  return share && *share < kMost && io::says_what_is_cached(file);
 }
 
 bool is_used_as_it_lies(const Plan::Impl& plan, std::uint32_t tensor) {

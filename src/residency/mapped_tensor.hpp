@@ -10,7 +10,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,6 +19,10 @@ namespace residency {
 
 /// Throws Error(io), naming the tensor, when the file was written to since it was opened.
 void require_unchanged(const io::File& file, std::string_view name);
+
+/// True when the system's cache has given up most of these bytes of the file: holes are filled through it. False where
+/// nobody says so.
+bool is_lost(const io::File& file, std::uint64_t first, std::uint64_t count) noexcept;
 
 /// True for a tensor that can be used as its bytes lie in a file of this machine: see DiskMap::map.
 bool is_used_as_it_lies(const Plan::Impl& plan, std::uint32_t tensor);
@@ -39,7 +42,7 @@ class MappedTensor::Pages {
 
   /// The memory alone: it isn't watched any more when these have gone, for there is nobody left to ask.
   const std::shared_ptr<const io::Mapping>& mapping() const noexcept { return mapping_; }
-  std::optional<bool> is_cached() const noexcept;
+  bool is_lost() const noexcept;
   bool bring() const noexcept;
   void let_go() const noexcept { mapping_->forget(0, mapping_->pages().size()); }
   void require_intact() const;

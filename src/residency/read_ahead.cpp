@@ -24,7 +24,7 @@ bool ReadAhead::knows(std::uint32_t tensor) const {
 }
 
 bool ReadAhead::knows_locked(std::uint32_t tensor) const {
-  return under_way_ == tensor || held_.contains(tensor) || once_.contains(tensor) ||
+  return (under_way_ && under_way_->tensor == tensor) || held_.contains(tensor) || once_.contains(tensor) ||
          std::ranges::find(wanted_, tensor, &Wanted::tensor) != wanted_.end();
 }
 
@@ -32,6 +32,7 @@ void ReadAhead::want(std::uint32_t tensor, How how, std::uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   if (stopped_ || knows_locked(tensor)) return;
   wanted_.push_back({tensor, how, bytes});
+  changed_.notify_all();
   if (running_) return;
   if (thread_.joinable()) thread_.join();  // it has left its loop
   try {
@@ -45,10 +46,11 @@ void ReadAhead::want(std::uint32_t tensor, How how, std::uint64_t bytes) {
 void ReadAhead::run() {
   std::unique_lock lock(mutex_);
   while (!wanted_.empty()) {
-    const Wanted first = wanted_.front();
-    if (has_room(first)) {
-      wanted_.pop_front();
-      fetch(lock, first);
+    const auto next = std::ranges::find_if(wanted_, [&](const Wanted& one) { return has_room(one); });
+    if (next != wanted_.end()) {
+      const Wanted wanted = *next;
+      wanted_.erase(next);
+      fetch(lock, wanted);
     } else {
       waits_for_room_ = true;
       changed_.wait(lock);
@@ -60,7 +62,7 @@ void ReadAhead::run() {
 
 void ReadAhead::fetch(std::unique_lock<std::mutex>& lock, const Wanted& wanted) {
   const bool once = wanted.how == How::once;
-  under_way_ = wanted.tensor;
+  under_way_ = wanted;
   if (once) once_bytes_ += wanted.bytes;
   lock.unlock();
   Bytes bytes;
@@ -90,8 +92,8 @@ std::optional<ReadAhead::Bytes> ReadAhead::find(std::uint32_t tensor) const {
 
 std::optional<ReadAhead::Bytes> ReadAhead::take(std::uint32_t tensor) {
   std::unique_lock lock(mutex_);
-  const bool waits = under_way_ == tensor;
-  changed_.wait(lock, [&] { return under_way_ != tensor; });
+  const bool waits = is_reading_once(tensor);
+  changed_.wait(lock, [&] { return !is_reading_once(tensor); });
   const auto erased =
       std::erase_if(wanted_, [&](const Wanted& one) { return one.tensor == tensor && one.how == How::once; });
   auto bytes = take_out(tensor);
@@ -116,7 +118,7 @@ void ReadAhead::make_way() {
 void ReadAhead::release(std::uint32_t tensor) {
   std::optional<Bytes> gone;
   const std::lock_guard lock(mutex_);
-  if (under_way_ == tensor) under_way_.reset();
+  if (under_way_ && under_way_->tensor == tensor) under_way_.reset();
   std::erase_if(wanted_, [&](const Wanted& one) { return one.tensor == tensor; });
   held_.erase(tensor);
   gone = take_out(tensor);

@@ -15,7 +15,8 @@
 
 namespace headrace::residency {
 
-/// One after the other, in the order in which they were asked for; the thread is there while there is work.
+/// One after the other, in the order in which they were asked for, but for what has no room; the thread is there while
+/// there is work.
 /// Thread-safe.
 class ReadAhead {
  public:
@@ -43,7 +44,7 @@ class ReadAhead {
   /// What is held; nothing when it isn't here.
   std::optional<Bytes> find(std::uint32_t tensor) const;
   /// What was read `once`; waits for it while it is read. No memory when that wasn't begun, and it isn't wanted any
-  /// more, or when it failed; nothing when nobody wanted it.
+  /// more, or when it failed; nothing when nobody wanted it so.
   std::optional<Bytes> take(std::uint32_t tensor);
   /// Another tensor was used than those that are here: while there is no room for more, the oldest goes.
   void make_way();
@@ -67,6 +68,9 @@ class ReadAhead {
   bool knows_locked(std::uint32_t tensor) const;
   void run();
   void fetch(std::unique_lock<std::mutex>& lock, const Wanted& wanted);
+  bool is_reading_once(std::uint32_t tensor) const noexcept {
+    return under_way_ && under_way_->tensor == tensor && under_way_->how == How::once;
+  }
   bool has_room(const Wanted& wanted) const noexcept {
     return wanted.how != How::once || once_bytes_ == 0 || once_bytes_ + wanted.bytes <= room_;
   }
@@ -77,7 +81,7 @@ class ReadAhead {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Wanted> wanted_;
-  std::optional<std::uint32_t> under_way_;  // not while nobody wants it any more
+  std::optional<Wanted> under_way_;  // not while nobody wants it any more
   bool waits_for_room_ = false;
   std::unordered_map<std::uint32_t, Bytes> held_, once_;
   std::deque<std::uint32_t> order_;  // of those read once, the oldest first

@@ -261,7 +261,7 @@ def test_what_is_kept_is_read_once(path):
 
 def test_pages_that_the_system_gives_up_are_read_again_at_once(path):
     disk = headrace.DiskMap(path)
-    there = managed(chain, path, disk_map=disk, dtype=torch.bfloat16)
+    there = managed(chain, path, disk_map=disk, limit=LAYERS * LAYER / GIB, dtype=torch.bfloat16)
     run(there)
     for unit in there.vram_manager.units:
         unit._mapped[0]._pages.let_go()  # as when memory is short
@@ -271,6 +271,19 @@ def test_pages_that_the_system_gives_up_are_read_again_at_once(path):
         assert torch.equal(run(there), run(chain()))
         drop(path)  # not of their file any more
     assert disk.statistics.bytes_given == given + LAYERS * LAYER and mapped_bytes(path) == 0
+
+
+def test_without_a_limit_the_system_may_take_the_pages_back(path):
+    disk = headrace.DiskMap(path)
+    there = managed(chain, path, disk_map=disk, dtype=torch.bfloat16)
+    run(there)
+    given = disk.statistics.bytes_given
+    for _ in range(3):
+        for unit in there.vram_manager.units:
+            unit._mapped[0]._pages.let_go()
+        drop(path)
+        assert torch.equal(run(there), run(chain()))
+    assert disk.statistics.bytes_given == given and mapped_bytes(path) >= LAYERS * LAYER
 
 
 def test_a_file_that_shrank_when_it_is_read_past_the_cache(path):

@@ -26,8 +26,13 @@ TEST(CacheTrustTest, WhatWasLostGoesPastItForAWhileAndIsTriedAgain) {
     EXPECT_GE(past, loss == 0 ? 8U : 2 * last);
     last = past;
   }
-  trust.gave(0, true);  // and stays there
+  trust.gave(0, true);  // it was brought ahead of use
   unsigned past = 0;
+  while (trust.reads_past(0)) ++past;
+  EXPECT_GE(past, 2 * last);
+  trust.gave(0, true);
+  trust.gave(0, true);  // and has stayed there
+  past = 0;
   while (trust.reads_past(0)) ++past;
   EXPECT_EQ(past, 8U);
 }

@@ -7,14 +7,14 @@ from .room import Room
 from .units import ONLOAD, Unit
 
 _LOOKED_AHEAD = 64  # uses
-_READ_AHEAD = 128 << 20  # bytes that the system's cache is filled with
+_READ_AHEAD = 128 << 20  # bytes that the disk map is asked for
 
 
 class Ahead:
     """Not thread-safe: its manager locks.
 
-    Units that are used where they lie on disk take no memory before they are wanted: only the system's cache is filled
-    ahead of them, by the disk map. All others are loaded ahead, where there is room.
+    Units that are used where they lie on disk are read ahead by the disk map: into the system's cache, or, what that
+    doesn't keep, into the map's own memory, which no limit of a model's counts until they are used. All others are loaded ahead, where there is room.
     """
 
     def __init__(self, units: list[Unit], order: Order, room: Room) -> None:

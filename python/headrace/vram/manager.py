@@ -145,7 +145,7 @@ class Manager:
                 entered = True
             if unit.users == 0 and unit.prepared is not None:
                 broken = self._broken(unit)
-                if broken or unit.is_lost():
+                if broken or (self.limit is not None and unit.is_lost()):
                     self._room.evict(unit)  # it is read again, and that says what is wrong
                 if broken:
                     unit.unmap()
@@ -165,19 +165,20 @@ class Manager:
 
     def _load(self, unit: Unit, need: int) -> None:
         """With the lock, which it lets go of while it reads."""
-        prepared, computing = unit.prepared, unit.computing
+        prepared, computing, how = unit.prepared, unit.computing, self._how(unit)
         self._begin(unit, need)
         try:
             self._changed.release()
             try:
                 if prepared is None and unit.kept is not None:
-                    unit.prepared = unit.load_kept(self.memory, self._room.stays(unit))
+                    unit.prepared = unit.load_kept(self.memory, *how)
                 if computing is None and unit.passing is not None:
                     computing = unit.load_passing(self.memory)
             finally:
                 self._changed.acquire()
         except BaseException:
-            unit.prepared = prepared
+            if prepared is None:
+                unit.drop_prepared()
             self._end(unit, need, False)
             raise
         unit.computing = computing
@@ -185,18 +186,24 @@ class Manager:
 
     def _load_ahead(self, unit: Unit) -> None:
         """The same, of what is kept."""
-        need, prepared = unit.kept_bytes, None
+        need, prepared, how = unit.kept_bytes, None, self._how(unit)
         self._begin(unit, need)
         try:
             self._changed.release()
             try:
-                prepared = unit.load_kept(self.memory, self._room.stays(unit))
+                prepared = unit.load_kept(self.memory, *how)
             finally:
                 self._changed.acquire()
         finally:
             unit.prepared = prepared
             self.statistics.loads_ahead += prepared is not None
             self._end(unit, need, prepared is not None)
+
+    def _how(self, unit: Unit) -> tuple[bool, bool]:
+        """Without a limit all may be in memory, and pages of the system's cache are the cheapest: it can take them back.
+        Of what a limit keeps nothing shall come back from the disk."""
+        limited = self.limit is not None
+        return limited, limited and self._room.stays(unit)
 
     def _begin(self, unit: Unit, need: int) -> None:
         unit.loading = True

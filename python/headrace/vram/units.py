@@ -81,12 +81,12 @@ class Unit:
         return ((self.kept_bytes if self.prepared is None else 0)
                 + (self.passing_bytes if self.computing is None else 0))
 
-    def load_kept(self, memory: Memory, stays: bool) -> list[torch.Tensor]:
-        """What is kept, made of what rests: a copy, but for what can be used where it lies on disk. `stays`: until the
-        next use."""
+    def load_kept(self, memory: Memory, past_cache: bool, stays: bool) -> list[torch.Tensor]:
+        """What is kept, made of what rests: a copy, but for what can be used where it lies on disk. `past_cache`, `stays`:
+        see InPlace.bring."""
         if self.home is not None:
             return self._copy(memory, self.kept, [slot.home for slot in self.slots])
-        there = self._bring(stays) if self.kept.device.type == "cpu" else {}
+        there = self._bring(past_cache, stays) if self.kept.device.type == "cpu" else {}
         self.in_place = len(there) == len(self.slots)
         return list(there.values()) if self.in_place else self._copy(memory, self.kept, None, there)
 
@@ -156,7 +156,7 @@ class Unit:
             self.disk_map.read_into(slot.source, read)
             return read.to(place.device)
 
-    def _bring(self, stays: bool) -> dict[int, torch.Tensor]:
+    def _bring(self, past_cache: bool, stays: bool) -> dict[int, torch.Tensor]:
         """What lies on disk as it is kept, by the slot's index."""
         try:
             # Not the caller's modes: another thread may be the next to use it.
@@ -165,7 +165,7 @@ class Unit:
                     found = {i: self.disk_map.in_place(slot.source, self.kept.dtype_of(slot.home.dtype))
                              for i, slot in enumerate(self.slots)}
                     self._mapped = {i: tensor for i, tensor in found.items() if tensor is not None}
-                return {i: tensor.bring(stays) for i, tensor in self._mapped.items()}
+                return {i: tensor.bring(past_cache, stays) for i, tensor in self._mapped.items()}
         except BaseException:
             self.drop_prepared()
             self.unmap()
