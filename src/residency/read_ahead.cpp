@@ -46,7 +46,7 @@ void ReadAhead::want(std::uint32_t tensor, How how, std::uint64_t bytes) {
 void ReadAhead::run() {
   std::unique_lock lock(mutex_);
   while (!wanted_.empty()) {
-    const auto next = std::ranges::find_if(wanted_, [&](const Wanted& one) { return has_room(one); });
+    const auto next = first_with_room();
     if (next != wanted_.end()) {
       const Wanted wanted = *next;
       wanted_.erase(next);
@@ -58,6 +58,14 @@ void ReadAhead::run() {
     }
   }
   running_ = false;
+}
+
+// Those read once stay in their order: a small one that overtook a large one would take its room for longer.
+std::deque<ReadAhead::Wanted>::iterator ReadAhead::first_with_room() {
+  const auto once = std::ranges::find(wanted_, How::once, &Wanted::how);
+  if (once != wanted_.end() && !has_room(*once))
+    return std::ranges::find_if(wanted_, [](const Wanted& one) { return one.how != How::once; });
+  return wanted_.begin();
 }
 
 void ReadAhead::fetch(std::unique_lock<std::mutex>& lock, const Wanted& wanted) {

@@ -67,6 +67,7 @@ class ReadAhead {
 
   bool knows_locked(std::uint32_t tensor) const;
   void run();
+  std::deque<Wanted>::iterator first_with_room();
   void fetch(std::unique_lock<std::mutex>& lock, const Wanted& wanted);
   bool is_reading_once(std::uint32_t tensor) const noexcept {
     return under_way_ && under_way_->tensor == tensor && under_way_->how == How::once;
