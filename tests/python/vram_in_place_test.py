@@ -182,10 +182,13 @@ def test_the_disk_maps_own(path):
 
 
 def drop(path):
-    """The system's cache loses the file; skips where it doesn't, and where the file can't be read past it."""
+    """The system's cache loses the file; skips where it doesn't or doesn't say, and where it can't be read past that."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
+        os.pread(file, 1, 0)
+        if not cached_bytes(path):
+            pytest.skip("of this file system nobody says what is cached")
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
     except OSError:

@@ -49,6 +49,7 @@ struct PastCacheTest : testing::Test {
     const int direct = ::open(path.c_str(), O_RDONLY | O_DIRECT);
     if (direct < 0) GTEST_SKIP() << "this file system has no direct reads";
     ::close(direct);
+    if (share() < 0.9) GTEST_SKIP() << "of this file system nobody says what is cached";  // it was just written
     drop();
     if (share() > 0.1) GTEST_SKIP() << "this file system's cache can't be dropped";
   }
