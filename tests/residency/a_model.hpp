@@ -2,6 +2,7 @@
 #pragma once
 
 #include "support/counting_device.hpp"
+#include "support/error_of.hpp"
 #include "support/model.hpp"
 #include "support/remote_device.hpp"
 #include "support/temp_folder.hpp"
@@ -79,16 +80,6 @@ inline void expect_unit(const AModel& model, const Lease& lease, UnitRef unit, c
       EXPECT_EQ(tensor->dtype, through.back()) << tensor->name;
     }
   }
-}
-
-inline Error error_of(auto&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {ErrorCode::internal, "nothing"};
 }
 
 /// Memory that the processor doesn't see, counted; beyond `limit` nothing can be allocated.
