@@ -46,11 +46,6 @@ struct DiskMapStatistics {
   std::uint64_t cached_bytes = 0;  ///< of prefetched tensors that the map holds now
 };
 
-/// Where a mapped tensor's memory begins and ends. pages: at its own, so that no others count as the process's memory.
-/// large_pages: at the system's, of 2 MiB, around it: what is cached in those is mapped by one fault each, faster to
-/// look at for the first time, and up to 4 MiB of the tensor's neighbours count too.
-enum class MapEdges : std::uint8_t { pages, large_pages };
-
 /// A tensor where it lies in its file: pages of the system's cache are its memory. Who writes to them has pages of his
 /// own. Movable; the memory stays until this and the buffer taken out of it are gone. A buffer that outlives it is as
 /// any mapping: a file that is cut short then ends the program that looks. Thread-safe.
@@ -109,12 +104,18 @@ class DiskMap {
   void read_part(std::string_view name, std::uint64_t offset, std::span<std::byte> out) const;
   /// The tensor in new memory of a device; without a name of one, the host's. Throws as `read`, and no_space.
   LoadedTensor load(std::string_view name, const std::shared_ptr<Device>& device = {}) const;
-  /// The tensor without a copy of it: its pages are brought, as `read` would read them. Nothing where
-  /// it can't be had so: it isn't given as it is stored, is small (below 128 KiB), isn't in a file of this machine,
-  /// can't be read (which `read` will explain), or lies where computing with it could give other results than with a
-  /// copy: numbers of more than 2 bytes not at a multiple of 64, others not at one of their size. Throws Error:
-  /// invalid_argument (no such tensor), io (the file was written to since the map was made).
-  std::optional<MappedTensor> map(std::string_view name, MapEdges edges = MapEdges::pages) const;
+  /// The tensor where it lies in its file, in memory when this returns. The pages are this process's own: who writes to
+  /// them writes to no file, and nobody else sees it. Those of a tensor that was let go of stay mapped for whoever asks
+  /// next, of each file DiskMapOptions::memory at most; the system can take them back. The buffer may outlive the map.
+  /// While it is used the file should stay as it is: one that is cut short ends the program that looks.
+  /// Nothing where it can't be had so: it isn't given as it is stored, is small (below 128 KiB), isn't in a file of
+  /// this machine, can't be read (which `read` will explain), or lies where computing with it could give other results
+  /// than with a copy: numbers of more than 2 bytes not at a multiple of 64, others not at one of their size. Throws
+  /// Error: invalid_argument (no such tensor), io (the file was written to since the map was made).
+  std::optional<LoadedTensor> view(std::string_view name) const;
+  /// The same for whoever uses it again and again, and says when: see MappedTensor. Reads nothing yet. Nothing for what
+  /// `view` has nothing of; throws what it throws.
+  std::optional<MappedTensor> map(std::string_view name) const;
 
   /// For whoever uses such a tensor again and again, before each use: nothing while the system's cache has it, or
   /// shall be given it; then its pages are what to look at (MappedTensor::bring). What the cache has lost since the

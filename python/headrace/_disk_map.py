@@ -35,8 +35,6 @@ _SOURCE = frozenset(open_checkpoint.__kwdefaults__ or ()) - {"framework", "memor
 Row = namedtuple("Row", ["name", "dtype", "shape", "nbytes", "file"])
 # From so many bytes on, memory of large pages is made of the library's, or a file's pages are used.
 _LARGE = 1 << 18
-# From so many on, the pages of neighbours that come with it are few beside its own.
-_HUGE = 4 << 20
 
 
 class DiskMap(Mapping):
@@ -96,10 +94,10 @@ class DiskMap(Mapping):
         core, row = self._find(name, self._own)
         torch_holds(row.dtype, row.shape, tensor=name)
         device = device_name(self.device)
-        mapped = core.map(row.name, row.nbytes >= _HUGE) if row.nbytes >= _LARGE else None
-        if mapped is not None:
+        lying = core.view(row.name) if row.nbytes >= _LARGE else None
+        if lying is not None:
             self._require_same(row)
-            tensor = as_torch(mapped.take())
+            tensor = as_torch(lying)
         else:
             tensor = view_torch(self._copy(core, row), row.dtype, row.shape, row.nbytes)
         return tensor if device in ("cpu", "host") else tensor.to(device)
@@ -240,8 +238,8 @@ class InPlace:
         self._name = name
         self._pages = pages
         # It stays, as it takes no memory while its pages are away.
-        self._there = import_torch().nn.Parameter(as_torch(pages.take()), requires_grad=False)
-        self._brought = True
+        self._there = _weight(pages.take())
+        self._brought = False
 
     def bring(self, past_cache: bool = True, stays: bool = False) -> torch.nn.Parameter:
         """The tensor; who looks at it doesn't wait for the disk. `past_cache`: it may be such a copy; if it `stays`, it
@@ -249,8 +247,7 @@ class InPlace:
         copy = self._core.load_past_cache(self._name) if past_cache else None
         if copy is not None:
             self.let_go()
-            tensor = as_torch(copy)
-            return import_torch().nn.Parameter(tensor.clone() if stays else tensor, requires_grad=False)
+            return _weight(copy, stays)
         self._brought = True
         self._pages.bring()
         return self._there
@@ -270,6 +267,14 @@ class InPlace:
         cut short meanwhile."""
         if self._brought:
             self._pages.require_intact()
+
+
+def _weight(loaded: _core.LoadedTensor, copied: bool = False) -> torch.nn.Parameter:
+    """A parameter of no modes of the caller's: a thread of others may be the next to use it."""
+    torch = import_torch()
+    with torch.inference_mode(False), torch.no_grad():
+        tensor = as_torch(loaded)
+        return torch.nn.Parameter(tensor.clone() if copied else tensor, requires_grad=False)
 
 
 def _signature(path: str) -> tuple | None:

@@ -91,26 +91,31 @@ Loaded load(const Mapped& mapped, const nb::str& name) {
   return {mapped.map.load(text)};
 }
 
-// A tensor that lies in its file; None where it can't be had so.
-nb::object map(const Mapped& mapped, const nb::str& name, bool large_pages) {
+// What `how` gives, without the GIL; None where it gives nothing.
+template <class How>
+auto tensor_or_none(const Mapped& mapped, const nb::str& name, How how) {
   const std::string text = from_str(name);
-  std::optional<MappedTensor> tensor;
-  {
-    const GilReleased released;
-    tensor = mapped.map.map(text, large_pages ? MapEdges::large_pages : MapEdges::pages);
-  }
+  const GilReleased released;
+  return (mapped.map.*how)(text);
+}
+
+// A tensor that lies in its file.
+nb::object map(const Mapped& mapped, const nb::str& name) {
+  auto tensor = tensor_or_none(mapped, name, &DiskMap::map);
   return tensor ? nb::cast(std::move(*tensor)) : nb::none();
 }
 
-// A copy of a tensor that the system's cache doesn't keep; None where its pages are to be used.
-nb::object load_past_cache(const Mapped& mapped, const nb::str& name) {
-  const std::string text = from_str(name);
-  std::optional<LoadedTensor> tensor;
-  {
-    const GilReleased released;
-    tensor = mapped.map.load_past_cache(text);
-  }
+template <class How>
+nb::object loaded_or_none(const Mapped& mapped, const nb::str& name, How how) {
+  auto tensor = tensor_or_none(mapped, name, how);
   return tensor ? nb::cast(Loaded{std::move(*tensor)}) : nb::none();
+}
+
+nb::object view(const Mapped& mapped, const nb::str& name) { return loaded_or_none(mapped, name, &DiskMap::view); }
+
+// A copy of a tensor that the system's cache doesn't keep.
+nb::object load_past_cache(const Mapped& mapped, const nb::str& name) {
+  return loaded_or_none(mapped, name, &DiskMap::load_past_cache);
 }
 
 nb::object loaded_of(MappedTensor& mapped) { return nb::cast(Loaded{std::move(mapped.tensor)}); }
@@ -151,8 +156,10 @@ void bind_disk_map(nb::module_& module) {
       .def("read", &read, nb::arg("name"), nb::arg("address"), nb::arg("nbytes"),
            "Fills the memory at an address with a tensor, of exactly its bytes.")
       .def("load", &load, nb::arg("name"), "A tensor in new memory of the host's.")
-      .def("map", &map, nb::arg("name"), nb::arg("large_pages") = false,
+      .def("view", &view, nb::arg("name"),
            "A tensor where it lies in its file, its pages in memory; None where it can't be had so.")
+      .def("map", &map, nb::arg("name"),
+           "The same for one that is used again and again; its pages come when they are brought.")
       .def("load_past_cache", &load_past_cache, nb::arg("name"),
            "A copy of a tensor that the system's cache doesn't keep from use to use; None: its pages are to be used.")
       .def("prefetch", &prefetch, nb::arg("names"))

@@ -2,10 +2,12 @@
 
 #include "io/system_error.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 namespace headrace::io {
@@ -17,49 +19,45 @@ constexpr int kPopulate = MADV_POPULATE_READ;
 constexpr int kPopulate = 22;  // of Linux 5.14; older C libraries don't name it
 #endif
 
-constexpr std::uint64_t kLargePage = std::uint64_t{2} << 20;
-
 std::size_t page_bytes() noexcept {
   static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return bytes;
 }
 
+// Of a page in /proc/self/pagemap: it is there, or was swapped out; it is a file's.
+constexpr std::uint64_t kPresent = std::uint64_t{1} << 63, kSwapped = std::uint64_t{1} << 62,
+                        kOfAFile = std::uint64_t{1} << 61;
+
 }  // namespace
 
 Mapping::Mapping(const File& file) : Mapping(file, 0, static_cast<std::size_t>(file.size())) {}
 
-Mapping::Mapping(const File& file, std::uint64_t first, std::size_t count, Edges edges) {
+Mapping::Mapping(const File& file, std::uint64_t first, std::size_t count) {
   if (count == 0) return;
-  const bool large = edges == Edges::large_pages;
-  const std::uint64_t page = first / page_bytes() * page_bytes(),
-                      begin = large ? first / kLargePage * kLargePage : page;
-  const std::uint64_t end = first + count;
-  lead_ = static_cast<std::size_t>(first - page);
-  size_ = lead_ + count;
-  mapped_bytes_ = static_cast<std::size_t>(
-      (large ? std::min((end + kLargePage - 1) / kLargePage * kLargePage, std::max(end, file.size())) : end) - begin);
+  lead_ = static_cast<std::size_t>(first % page_bytes());
   // Without MAP_NORESERVE, a file larger than memory is refused: each page might be written to.
-  void* at = ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor(),
-                    static_cast<off_t>(begin));
+  void* at = ::mmap(nullptr, lead_ + count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor(),
+                    static_cast<off_t>(first - lead_));
   if (at == MAP_FAILED) throw system_error(errno, "map", file.name());
-  mapped_ = static_cast<std::byte*>(at);
-  at_ = mapped_ + (page - begin);
+  at_ = static_cast<std::byte*>(at);
+  size_ = lead_ + count;
   // What is read through it comes in pieces of 2 MiB, and stays in the cache in pages as large: faster the first time,
   // and later hardly any work. Where the system has no such pages, it says so, and nothing is different.
-  ::madvise(mapped_, mapped_bytes_, MADV_HUGEPAGE);
+  ::madvise(at_, size_, MADV_HUGEPAGE);
 }
 
 Mapping::~Mapping() {
-  if (mapped_ != nullptr) ::munmap(mapped_, mapped_bytes_);
+  if (at_ != nullptr) ::munmap(at_, size_);
 }
 
 bool Mapping::populate(std::size_t first, std::size_t count) const noexcept {
+  const std::size_t lead = first % page_bytes();
   int failed = 0;
   do {
-    failed = ::madvise(at_ + first, count, kPopulate) == 0 ? 0 : errno;
+    failed = ::madvise(at_ + first - lead, lead + count, kPopulate) == 0 ? 0 : errno;
   } while (failed == EINTR || failed == EAGAIN);
   if (failed != EINVAL) return failed == 0;
-  ::madvise(at_ + first, count, MADV_WILLNEED);
+  ::madvise(at_ + first - lead, lead + count, MADV_WILLNEED);
   return true;
 }
 
@@ -69,6 +67,24 @@ void Mapping::forget(std::size_t first, std::size_t count) const noexcept {
   const std::size_t begin = (first + page - 1) / page * page;
   const std::size_t end = to_the_end ? size_ : (first + count) / page * page;
   if (begin < end) ::madvise(at_ + begin, end - begin, MADV_DONTNEED);
+}
+
+// A page that was written to is a copy, and no file's any more.
+bool Mapping::was_written_to(std::size_t first, std::size_t count) const noexcept {
+  // Opened each time: a process that forks has another memory than its parent.
+  const Descriptor pages(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  if (!pages) return true;
+  const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(at_ + first) / page_bytes(),
+                       end = (reinterpret_cast<std::uintptr_t>(at_ + first + count) + page_bytes() - 1) / page_bytes();
+  std::array<std::uint64_t, 512> found{};
+  for (std::uintptr_t at = begin; at < end; at += found.size()) {
+    const std::size_t wanted = std::min<std::size_t>(found.size(), end - at);
+    const ::ssize_t got = ::pread(pages.get(), found.data(), 8 * wanted, static_cast<off_t>(8 * at));
+    if (got != static_cast<::ssize_t>(8 * wanted)) return true;
+    for (const std::uint64_t page : std::span(found).first(wanted))
+      if ((page & (kPresent | kSwapped)) != 0 && (page & kOfAFile) == 0) return true;
+  }
+  return false;
 }
 
 }  // namespace headrace::io

@@ -12,14 +12,10 @@ namespace headrace::io {
 /// Owns a private, writable mapping of a file's bytes; the file need not outlive it.
 class Mapping {
  public:
-  /// Where it begins and ends: at the pages of what was asked for, or at the large pages around it. What the system's
-  /// cache holds in those is mapped by one fault each, and some neighbours with it.
-  enum class Edges : std::uint8_t { pages, large_pages };
-
   /// Throws Error(io).
   explicit Mapping(const File& file);
   /// Of `count` bytes from `first` on, which the file has. Throws Error(io).
-  Mapping(const File& file, std::uint64_t first, std::size_t count, Edges edges = Edges::pages);
+  Mapping(const File& file, std::uint64_t first, std::size_t count);
   ~Mapping();
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
@@ -28,7 +24,7 @@ class Mapping {
   /// The same from its first page's beginning on.
   std::span<std::byte> pages() const noexcept { return {at_, size_}; }
 
-  /// Has the system bring `count` of `pages`' bytes from `first` on, a multiple of the page's size, into memory.
+  /// Has the system bring the pages of `count` of `pages`' bytes from `first` on into memory.
   /// False when it can't: the file is shorter now, or a page can't be read.
   bool populate(std::size_t first, std::size_t count) const noexcept;
 
@@ -36,9 +32,13 @@ class Mapping {
   /// written to them is gone. The system's cache keeps the file's.
   void forget(std::size_t first, std::size_t count) const noexcept;
 
+  /// Whether somebody has written to the pages of these of `pages`' bytes since they were mapped, or forgotten. True
+  /// where the system doesn't say.
+  bool was_written_to(std::size_t first, std::size_t count) const noexcept;
+
  private:
-  std::byte *at_ = nullptr, *mapped_ = nullptr;  // the first page of what was asked for; of all
-  std::size_t size_ = 0, mapped_bytes_ = 0;
+  std::byte* at_ = nullptr;
+  std::size_t size_ = 0;
   std::size_t lead_ = 0;  // bytes of the first page that are before what was asked for
 };
 

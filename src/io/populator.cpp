@@ -43,8 +43,7 @@ void Populator::bring(const File& file, const Mapping& mapping, std::uint64_t fi
 // One run after the other: the system reads ahead of a file at one place, and two that take turns cost a third more.
 bool Populator::read(const Mapping& mapping, std::uint64_t first, std::uint64_t count) const noexcept {
   const std::lock_guard turn(reading_);
-  const std::uint64_t start = first / page_bytes() * page_bytes();
-  return mapping.populate(start, first + count - start);
+  return mapping.populate(first, count);
 }
 
 }  // namespace headrace::io

@@ -3,9 +3,11 @@
 #include "device/host/pages.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <new>
-#include <span>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,63 +15,54 @@ namespace headrace::residency {
 namespace {
 
 constexpr std::size_t kPage = 4096;
-// Tensors of one shape begin anywhere in a page, and shall have blocks of one size.
 constexpr std::size_t kRounded = std::size_t{64} << 10;
+constexpr std::size_t kLargePage = std::size_t{2} << 20;
 
-struct Block {
-  std::shared_ptr<std::byte> memory;
-  std::size_t bytes = 0;
-};
+std::uint64_t rounded(std::uint64_t bytes, std::uint64_t to) { return (bytes + to - 1) / to * to; }
 
 }  // namespace
 
-class BlockPool::Blocks {
+// One range of addresses. Blocks are cut from where it is free first, so that as few pages as can be are in use.
+class BlockPool::Arena {
  public:
-  explicit Blocks(std::uint64_t most) : most_(most) {}
+  Arena(std::uint64_t most, std::uint64_t largest)
+      : most_free_(most + largest), bytes_(rounded(most + kInUse * largest, kLargePage)) {}
 
-  Block take(std::size_t bytes) {
-    std::vector<Block> gone;  // unmapped without the lock
+  /// The byte where the block begins; nothing when there is no room.
+  std::optional<std::uint64_t> take(std::uint64_t bytes) {
     const std::lock_guard lock(mutex_);
-    largest_ = std::max<std::uint64_t>(largest_, bytes);
-    Block block;
-    const auto at = std::ranges::find(free_, bytes, &Block::bytes);
-    if (at != free_.end()) {
-      block = std::move(*at);
-      free_.erase(at);
-      free_bytes_ -= bytes;
-    } else {
-      for (; !free_.empty() && is_too_much(bytes); free_.erase(free_.begin())) {  // sizes that come and go don't add up
-        free_bytes_ -= free_.front().bytes;
-        gone.push_back(std::move(free_.front()));
-      }
-      block = {device::host::make_memory(bytes, kPage, true), bytes};
-      if (!block.memory) return block;
-    }
-    waiting_.push_back({block.memory.get(), bytes});
-    waiting_bytes_ += bytes;
-    return block;
+    if (!memory_ && !reserve()) return std::nullopt;
+    const auto gap = std::ranges::find_if(gaps_, [bytes](const auto& one) { return one.second >= bytes; });
+    if (gap == gaps_.end()) return std::nullopt;
+    const auto [at, room] = *gap;
+    gaps_.erase(gap);
+    if (room > bytes) gaps_.emplace(at + bytes, room - bytes);
+    for_pages(at, bytes, [this](Page& page, std::uint64_t) {
+      if (page.users++ == 0 && std::exchange(page.is_there, true)) free_bytes_ -= kLargePage;
+    });
+    return at;
   }
 
-  void use(const std::byte* at) noexcept {
+  void give_back(std::uint64_t at, std::uint64_t bytes) noexcept {
     const std::lock_guard lock(mutex_);
-    used_bytes_ += stop_waiting(at);
-  }
-
-  void give_back(Block block) noexcept {
-    const std::lock_guard lock(mutex_);
-    if (stop_waiting(block.memory.get()) == 0) used_bytes_ -= block.bytes;
-    if (is_too_much(block.bytes)) return;
+    for_pages(at, bytes, [this](Page& page, std::uint64_t first) {
+      if (--page.users > 0) return;
+      free_bytes_ += kLargePage;
+      if (free_bytes_ > most_free_) drop(page, first);
+    });
     try {
-      free_.push_back(block);
-      free_bytes_ += block.bytes;
-    } catch (const std::bad_alloc&) {  // then the system has it
+      add_gap(at, bytes);
+    } catch (const std::bad_alloc&) {  // it stays unused
     }
   }
+
+  std::byte* memory() const noexcept { return memory_.get(); }
 
   void trim() noexcept {
     const std::lock_guard lock(mutex_);
-    free_.clear();
-    free_bytes_ = 0;
+    for_pages(0, pages_.size() * kLargePage, [this](Page& page, std::uint64_t first) {
+      if (page.users == 0 && page.is_there) drop(page, first);
+    });
   }
 
   std::uint64_t free_bytes() const {
@@ -78,43 +71,71 @@ class BlockPool::Blocks {
   }
 
  private:
-  bool is_too_much(std::uint64_t more) const noexcept {
-    return std::min(used_bytes_, largest_) + waiting_bytes_ + free_bytes_ + more > std::max(most_, largest_) + largest_;
+  // Of the largest blocks: in use, or about to be.
+  static constexpr std::uint64_t kInUse = 3;
+
+  struct Page {
+    std::uint32_t users = 0;  // blocks
+    bool is_there = false;    // the system has given memory for it
+  };
+
+  bool reserve() {
+    memory_ = device::host::reserve_memory(bytes_);
+    if (!memory_) return false;
+    pages_.resize(bytes_ / kLargePage);
+    gaps_.emplace(0, bytes_);
+    return true;
   }
 
-  // The bytes of the block that waits there; 0 where none does.
-  std::uint64_t stop_waiting(const std::byte* at) noexcept {
-    const auto found = std::ranges::find_if(waiting_, [at](std::span<const std::byte> block) {
-      return at >= block.data() && at < block.data() + block.size();
-    });
-    if (found == waiting_.end()) return 0;
-    const std::uint64_t bytes = found->size();
-    waiting_.erase(found);
-    waiting_bytes_ -= bytes;
-    return bytes;
+  template <class Visit>
+  void for_pages(std::uint64_t at, std::uint64_t bytes, const Visit& visit) {
+    const std::uint64_t end = rounded(at + bytes, kLargePage) / kLargePage;
+    for (std::uint64_t i = at / kLargePage; i < end; ++i) visit(pages_[i], i * kLargePage);
   }
 
-  const std::uint64_t most_;
+  void drop(Page& page, std::uint64_t first) noexcept {
+    device::host::drop_memory(memory_.get() + first, kLargePage);
+    page.is_there = false;
+    free_bytes_ -= kLargePage;
+  }
+
+  void add_gap(std::uint64_t at, std::uint64_t bytes) {
+    auto next = gaps_.lower_bound(at);
+    if (next != gaps_.end() && next->first == at + bytes) {
+      bytes += next->second;
+      next = gaps_.erase(next);
+    }
+    if (next != gaps_.begin()) {
+      const auto before = std::prev(next);
+      if (before->first + before->second == at) {
+        before->second += bytes;
+        return;
+      }
+    }
+    gaps_.emplace_hint(next, at, bytes);
+  }
+
+  const std::uint64_t most_free_, bytes_;
   mutable std::mutex mutex_;
-  std::vector<Block> free_;                          // the oldest first
-  std::vector<std::span<const std::byte>> waiting_;  // given out, not in use yet
-  std::uint64_t free_bytes_ = 0, waiting_bytes_ = 0, used_bytes_ = 0, largest_ = 0;
+  std::shared_ptr<std::byte> memory_;
+  std::vector<Page> pages_;
+  std::map<std::uint64_t, std::uint64_t> gaps_;  // bytes, by the first
+  std::uint64_t free_bytes_ = 0;
 };
 
-BlockPool::BlockPool(std::uint64_t most) : blocks_(std::make_shared<Blocks>(most)) {}
+BlockPool::BlockPool(std::uint64_t most, std::uint64_t largest)
+    : arena_(std::make_shared<Arena>(rounded(most, kRounded), rounded(largest, kRounded))) {}
 
 std::shared_ptr<std::byte> BlockPool::take(std::size_t bytes) const {
-  Block block = blocks_->take((bytes + kRounded - 1) / kRounded * kRounded);
-  if (!block.memory) return nullptr;
-  std::byte* const at = block.memory.get();
-  return {at,
-          [blocks = blocks_, block = std::move(block)](std::byte*) mutable { blocks->give_back(std::move(block)); }};
+  const std::uint64_t wanted = rounded(bytes, kRounded);
+  if (const auto at = arena_->take(wanted)) {
+    return {arena_->memory() + *at, [arena = arena_, at = *at, wanted](std::byte*) { arena->give_back(at, wanted); }};
+  }
+  return device::host::make_memory(bytes, kPage, true);
 }
 
-void BlockPool::use(const std::byte* at) const noexcept { blocks_->use(at); }
+void BlockPool::trim() const noexcept { arena_->trim(); }
 
-void BlockPool::trim() const noexcept { blocks_->trim(); }
-
-std::uint64_t BlockPool::free_bytes() const { return blocks_->free_bytes(); }
+std::uint64_t BlockPool::free_bytes() const { return arena_->free_bytes(); }
 
 }  // namespace headrace::residency

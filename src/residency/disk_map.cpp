@@ -3,13 +3,14 @@
 #include "flow/convert.hpp"
 #include "flow/tensor_fetch.hpp"
 #include "format/printable.hpp"
-#include "io/direct_readers.hpp"
 #include "io/page_cache.hpp"
 #include "plan/draft.hpp"
 #include "plan/in_memory.hpp"
-#include "residency/block_pool.hpp"
 #include "residency/cache_trust.hpp"
+#include "residency/differences.hpp"
+#include "residency/lent_pages.hpp"
 #include "residency/mapped_tensor.hpp"
+#include "residency/past_cache.hpp"
 #include "residency/read_ahead.hpp"
 
 #include <headrace/disk_map.hpp>
@@ -57,25 +58,6 @@ std::uint64_t charge(const Plan::Impl& plan, base::Gate& gate) {
   return ahead;
 }
 
-// The thread that reads ahead, and somebody who can't wait.
-constexpr unsigned kReadAtOnce = 2;
-
-// What a caller declared and what is there, as lines of one error.
-class Differences {
- public:
-  void add(const char* kind, std::string_view name, const std::string& how = {}) {
-    constexpr std::size_t kMostTold = 50;
-    if (++count_ > kMostTold) return;
-    text_ += fmt::format("{}{} '{}'{}", text_.empty() ? "" : "; ", kind, format::printable(name), how);
-  }
-  bool empty() const noexcept { return count_ == 0; }
-  std::string text() const { return fmt::format("{} difference{}: {}", count_, count_ == 1 ? "" : "s", text_); }
-
- private:
-  std::size_t count_ = 0;
-  std::string text_;
-};
-
 }  // namespace
 
 class DiskMap::Impl {
@@ -86,7 +68,8 @@ class DiskMap::Impl {
         fetch_(*plan_, gate_, options.threads),
         trust_(plan_->tensors.size()),
         room_ahead_(charge(*plan_, gate_)),
-        blocks_(room_ahead_),
+        past_cache_(*plan_, room_ahead_),
+        lent_(options.memory),
         ahead_(room_ahead_, [this](std::uint32_t index, How how) { return fetched(index, how); }) {
     name_tensors(options.rename);
   }
@@ -144,20 +127,29 @@ class DiskMap::Impl {
     bytes_given_ += out.size();
   }
 
-  std::optional<MappedTensor> map(std::uint32_t index, MapEdges edges) const {
-    auto pages = MappedTensor::Pages::of(plan_, in_plan_[index], tensors_[index].name, edges);
+  std::optional<MappedTensor> map(std::uint32_t index) const {
+    auto pages = MappedTensor::Pages::of(plan_, in_plan_[index], tensors_[index].name);
     if (!pages) return std::nullopt;
     pages->require_intact();
-    const auto bytes = pages->mapping()->bytes();
-    const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
     MappedTensor mapped;
-    mapped.tensor = empty_tensor(index);
-    mapped.tensor.buffer = host_->wrap(address, bytes.size(), 0, pages->mapping());
+    mapped.tensor = in_file(index, {pages->mapping(), pages->mapping()->bytes().data()});
     mapped.pages_ = std::move(pages);
-    ++reads_;
-    bytes_read_ += bytes.size();
-    bytes_given_ += bytes.size();
     return mapped;
+  }
+
+  std::optional<LoadedTensor> view(std::uint32_t index) const {
+    const std::uint32_t tensor = in_plan_[index];
+    if (!residency::is_used_as_it_lies(*plan_, tensor)) return std::nullopt;
+    const TensorInfo& from = plan_->source_of(tensor);
+    const io::File& file = *plan_->file_of(tensor).file();
+    auto memory = lent_.lend(file, from.offset, static_cast<std::size_t>(from.bytes));
+    if (!memory) {
+      const auto pages = MappedTensor::Pages::of(plan_, tensor, tensors_[index].name);
+      if (!pages || !pages->bring()) return std::nullopt;
+      memory = {pages->mapping(), pages->mapping()->bytes().data()};
+    }
+    require_unchanged(index);
+    return in_file(index, std::move(memory));
   }
 
   void prefetch(std::uint32_t index) const {
@@ -192,11 +184,22 @@ class DiskMap::Impl {
     require_unchanged(index);
     ++reads_;
     bytes_given_ += bytes->size;
-    blocks_.use(bytes->memory.get());
-    const auto address = reinterpret_cast<std::uintptr_t>(bytes->memory.get());
-    LoadedTensor loaded = empty_tensor(index);
-    loaded.buffer = host_->wrap(address, bytes->size, 0, std::move(bytes->memory));
-    return loaded;
+    return in_memory(index, std::move(bytes->memory));
+  }
+
+  LoadedTensor in_file(std::uint32_t index, std::shared_ptr<std::byte> memory) const {
+    const std::uint64_t bytes = tensors_[index].bytes;
+    ++reads_;
+    bytes_read_ += bytes;
+    bytes_given_ += bytes;
+    return in_memory(index, std::move(memory));
+  }
+
+  LoadedTensor in_memory(std::uint32_t index, std::shared_ptr<std::byte> memory) const {
+    LoadedTensor tensor = empty_tensor(index);
+    const auto address = reinterpret_cast<std::uintptr_t>(memory.get());
+    tensor.buffer = host_->wrap(address, static_cast<std::size_t>(tensors_[index].bytes), 0, std::move(memory));
+    return tensor;
   }
 
   LoadedTensor empty_tensor(std::uint32_t index) const {
@@ -209,7 +212,7 @@ class DiskMap::Impl {
 
   void release(std::uint32_t index, bool page_cache) const {
     ahead_.release(index);
-    if (ahead_.bytes() == 0) blocks_.trim();
+    if (ahead_.bytes() == 0) past_cache_.trim();
     if (!page_cache) return;
     for_ranges(index, [](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
       if (const io::File* file = source.file()) io::drop_cached(*file, first, bytes);
@@ -290,39 +293,14 @@ class DiskMap::Impl {
     return {{bytes, bytes->data()}, bytes->size()};
   }
 
-  bool is_lost(std::uint32_t index) const {
-    const TensorInfo& from = plan_->source_of(in_plan_[index]);
-    return residency::is_lost(*plan_->file_of(in_plan_[index]).file(), from.offset, from.bytes);
-  }
+  bool is_lost(std::uint32_t index) const noexcept { return past_cache_.is_lost(in_plan_[index]); }
 
-  std::shared_ptr<const io::DirectReader> reader_of(const io::File& file) const {
-    try {
-      return readers_.of(file);
-    } catch (const Error&) {
-      return nullptr;  // it has no memory
-    }
-  }
-
-  // From the beginning of its first page to the end of its last, so that the disk writes all of it where it stays.
-  // Nothing where the file isn't read so, or there is no memory: then the cache has to do.
   Bytes read_past_cache(std::uint32_t index) const {
-    constexpr std::uint64_t kPage = io::DirectReader::kAlignment;
-    const TensorInfo& from = plan_->source_of(in_plan_[index]);
-    const io::File& file = *plan_->file_of(in_plan_[index]).file();
-    const auto reader = reader_of(file);
-    const std::uint64_t lead = from.offset % kPage, first = from.offset - lead;
-    const std::uint64_t wanted = std::min((lead + from.bytes + kPage - 1) / kPage * kPage, file.size() - first);
-    const auto block = reader ? blocks_.take(static_cast<std::size_t>(wanted)) : nullptr;
-    if (!block) return {};
-    try {
-      reader->read_at(first, {block.get(), static_cast<std::size_t>(wanted)});
-    } catch (const Error& error) {  // files know no tensors
-      ErrorDetail detail = error.detail();
-      detail.tensor = format::printable(tensors_[index].name);
-      throw Error(error.code(), error.problem(), std::move(detail));
-    }
-    bytes_read_ += from.bytes;
-    return {{block, block.get() + lead}, from.bytes};
+    const std::uint64_t bytes = tensors_[index].bytes;
+    auto memory = past_cache_.read(in_plan_[index], tensors_[index].name);
+    if (!memory) return {};
+    bytes_read_ += bytes;
+    return {std::move(memory), bytes};
   }
 
   const std::shared_ptr<const Plan::Impl> plan_;
@@ -334,11 +312,10 @@ class DiskMap::Impl {
   std::vector<std::uint32_t> in_plan_;  // beside `tensors_`: their indexes in the plan
   std::unordered_map<std::string_view, std::uint32_t> by_name_;
   mutable std::atomic<std::uint64_t> reads_{0}, bytes_read_{0}, bytes_given_{0}, prefetched_{0};
-  const io::DirectReaders readers_{kReadAtOnce, io::DirectReader::kDepth* io::DirectReader::kAlignment,
-                                   io::DirectReader::Engine::pread};
   mutable residency::CacheTrust trust_;
   const std::uint64_t room_ahead_;
-  const residency::BlockPool blocks_;
+  const residency::PastCache past_cache_;
+  mutable residency::LentPages lent_;
   mutable residency::ReadAhead ahead_;  // dropped first: its thread uses the rest
 };
 
@@ -369,8 +346,10 @@ void DiskMap::read_part(std::string_view name, std::uint64_t offset, std::span<s
   impl_->read_part(impl_->require_index(name), offset, out);
 }
 
-std::optional<MappedTensor> DiskMap::map(std::string_view name, MapEdges edges) const {
-  return impl_->map(impl_->require_index(name), edges);
+std::optional<MappedTensor> DiskMap::map(std::string_view name) const { return impl_->map(impl_->require_index(name)); }
+
+std::optional<LoadedTensor> DiskMap::view(std::string_view name) const {
+  return impl_->view(impl_->require_index(name));
 }
 
 LoadedTensor DiskMap::load(std::string_view name, const std::shared_ptr<Device>& device) const {
@@ -403,30 +382,7 @@ void DiskMap::release(std::span<const std::string> names, bool page_cache) const
   for (const std::string& name : names) impl_->release(impl_->require_index(name), page_cache);
 }
 
-void DiskMap::require(std::span<const TensorSpec> specs) const {
-  Differences differences;
-  std::unordered_set<std::string_view> wanted;
-  for (const TensorSpec& spec : specs) {
-    wanted.insert(spec.name);
-    const TensorInfo* info = find(spec.name);
-    if (info == nullptr) {
-      differences.add("missing", spec.name);
-    } else if (!std::ranges::equal(info->shape, spec.shape)) {
-      differences.add("mismatched", spec.name,
-                      fmt::format(": {} instead of {}", to_string(info->shape), to_string(Shape(spec.shape))));
-    } else if (spec.from && info->dtype != *spec.from) {
-      differences.add("mismatched", spec.name,
-                      fmt::format(": {} instead of {}", headrace::name(info->dtype), headrace::name(*spec.from)));
-    }
-  }
-  for (const TensorInfo& info : tensors()) {
-    if (!wanted.contains(info.name)) differences.add("unexpected", info.name);
-  }
-  if (differences.empty()) return;
-  throw Error(
-      ErrorCode::conflict, "the checkpoint's tensors aren't those that are expected",
-      {.file = impl_->file(), .expected = fmt::format("{} tensors", specs.size()), .found = differences.text()});
-}
+void DiskMap::require(std::span<const TensorSpec> specs) const { residency::require(*this, specs, impl_->file()); }
 
 DiskMapStatistics DiskMap::statistics() const { return impl_->statistics(); }
 

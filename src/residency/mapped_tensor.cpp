@@ -20,34 +20,27 @@ bool lies_well(DType dtype, std::uint64_t at) {
   return at % (is_block(dtype) || size > 2 ? kVector : size) == 0;
 }
 
-io::Mapping::Edges edges_of(MapEdges edges) {
-  return edges == MapEdges::large_pages ? io::Mapping::Edges::large_pages : io::Mapping::Edges::pages;
-}
-
 }  // namespace
 
 std::shared_ptr<const MappedTensor::Pages> MappedTensor::Pages::of(std::shared_ptr<const Plan::Impl> plan,
-                                                                   std::uint32_t tensor, std::string_view name,
-                                                                   MapEdges edges) {
+                                                                   std::uint32_t tensor, std::string_view name) {
   if (!residency::is_used_as_it_lies(*plan, tensor)) return nullptr;
   const io::File& file = *plan->file_of(tensor).file();
   const TensorInfo& from = plan->source_of(tensor);
   try {
-    auto pages = std::make_shared<const Pages>(std::move(plan), file, from, name, edges);
-    return pages->bring() ? pages : nullptr;
+    return std::make_shared<const Pages>(std::move(plan), file, from, name);
   } catch (const Error&) {
     return nullptr;  // a file system, or a limit, that has no mapping
   }
 }
 
 MappedTensor::Pages::Pages(std::shared_ptr<const Plan::Impl> plan, const io::File& file, const TensorInfo& from,
-                           std::string_view name, MapEdges edges)
+                           std::string_view name)
     : plan_(std::move(plan)),
       file_(file),
       first_(from.offset),
       name_(name),
-      mapping_(std::make_shared<const io::Mapping>(file, from.offset, static_cast<std::size_t>(from.bytes),
-                                                   edges_of(edges))),
+      mapping_(std::make_shared<const io::Mapping>(file, from.offset, static_cast<std::size_t>(from.bytes))),
       watch_(mapping_->pages()) {}
 
 bool MappedTensor::Pages::is_lost() const noexcept {

@@ -82,7 +82,8 @@ TEST_F(PageCache, LargeFilesAreCachedWhenTheirPartsAre) {
   if (!drop()) GTEST_SKIP() << "the temporary folder is in memory";
   if (!cached_share(*file_)) GTEST_SKIP() << "the kernel doesn't say";
   EXPECT_FALSE(is_cached(*file_, 0, kSize).value_or(false));
-  read_pages(kSize / 4096);
+  // Where memory is short, some may be gone before all are read.
+  for (int i = 0; i < 5 && cached_share(*file_) != 1; ++i) read_pages(kSize / 4096);
   EXPECT_TRUE(is_cached(*file_, 0, kSize).value_or(false));
   EXPECT_TRUE(is_cached(*file_, 12345, kSize - 23456).value_or(false));
   for (const std::uint64_t at : {std::uint64_t{0}, 70 * kMiB, kSize - 8 * kMiB}) {

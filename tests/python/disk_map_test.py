@@ -1,5 +1,6 @@
 """headrace.DiskMap and load_state_dict: tensors by name, read when they are asked for."""
 
+import gc
 import threading
 
 import numpy as np
@@ -42,6 +43,41 @@ def test_a_mapping_that_reads_what_is_asked_for(file, state):
     first.zero_()
     assert_same(disk["a.weight"], state["a.weight"])
     assert disk.get("nothing") is None and "m.safetensors" in repr(disk)
+
+
+def test_large_tensors_are_the_files_pages_and_their_holders_own(tmp_path):
+    whole = torch.arange(2 << 20, dtype=torch.int16)
+    headrace.save_file({"a": whole, "b": whole + 1, "c": whole + 2}, tmp_path / "m.safetensors")
+    disk = headrace.DiskMap(tmp_path / "m.safetensors")
+    beside = disk["b"]
+    for _ in range(3):
+        first, second = disk["a"], disk["a"]
+        assert torch.equal(first, whole) and torch.equal(second, whole)
+        first.zero_()
+        assert torch.equal(second, whole) and torch.equal(disk["a"], whole) and torch.equal(beside, whole + 1)
+        second.fill_(7)
+        del first, second
+    kept = disk["c"]
+    del disk
+    gc.collect()
+    assert torch.equal(kept, whole + 2)
+    assert torch.equal(headrace.DiskMap(tmp_path / "m.safetensors")["a"], whole)
+
+
+def test_what_was_let_go_of_is_memory_within_a_limit(tmp_path):
+    size = 4 << 20
+    headrace.save_file({f"w{i}": torch.full((size,), i, dtype=torch.uint8) for i in range(16)}, tmp_path / "m.safetensors")
+    program = """
+import sys, torch, headrace
+def rss():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssFile")) << 10
+before, disk = rss(), headrace.DiskMap(sys.argv[1], memory=16 << 20)
+for _ in range(3):
+    for name in disk:
+        assert torch.equal(disk[name][::4096], torch.full((1024,), int(name[1:]), dtype=torch.uint8))
+        assert rss() - before < 24 << 20, rss() - before
+"""
+    run_python(program, tmp_path / "m.safetensors")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, "f32"])

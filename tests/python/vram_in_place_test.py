@@ -163,6 +163,39 @@ print(rss() - before)
     assert int(run_python(program)) << 10 <= 16 << 20
 
 
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = chain(layers=2)
+
+    def forward(self, x):
+        return x + self.down(torch.relu(self.up(x)))
+
+
+def blocks():
+    return torch.nn.Sequential(*(Block() for _ in range(64)))
+
+
+def test_the_first_pass_breaks_up_no_memory(tmp_path):
+    """What results leave behind fits the next ones, as nothing that stays was put into it."""
+    path = saved(blocks(), tmp_path)
+    program = f"""
+import torch, sys
+sys.path[:0] = {[os.path.dirname(__file__)]!r}
+from vram_in_place_test import blocks, run, managed
+there = managed(blocks, {str(path)!r}, limit=0, dtype=torch.bfloat16)
+x = torch.ones(1024, 512, dtype=torch.bfloat16)
+def rss():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))
+with torch.no_grad():
+    torch.relu(torch.nn.functional.linear(x, torch.ones(512, 512, dtype=torch.bfloat16))) + x
+before = rss()
+run(there, x)
+print((rss() - before) * 1024 // x.nbytes)
+"""
+    assert int(run_python(program)) <= 16  # results
+
+
 def test_the_disk_maps_own(path):
     disk = headrace.DiskMap(path)
     there = disk.in_place("0.weight", torch.bfloat16)

@@ -58,7 +58,7 @@ struct PastCacheTest : testing::Test {
   double share() const { return cached_share(*checkpoint).value_or(1); }
   void use_once(const DiskMap& map) const {  // through the cache
     for (const std::string& name : names) {
-      EXPECT_TRUE(map.map(name));
+      map.map(name)->bring();
       EXPECT_FALSE(map.load_past_cache(name));
     }
   }
@@ -72,7 +72,7 @@ struct PastCacheTest : testing::Test {
 TEST_F(PastCacheTest, WhatIsCachedOrWasNeverUsedIsLeftToTheCache) {
   const DiskMap map(path);
   EXPECT_FALSE(map.load_past_cache(names[0]));
-  EXPECT_TRUE(map.map(names[0]));
+  map.map(names[0])->bring();
   EXPECT_FALSE(map.load_past_cache(names[0]));
   EXPECT_FALSE(map.load_past_cache("small"));
   EXPECT_THROW(map.load_past_cache("none"), Error);

@@ -14,7 +14,8 @@ class Ahead:
     """Not thread-safe: its manager locks.
 
     Units that are used where they lie on disk are read ahead by the disk map: into the system's cache, or, what that
-    doesn't keep, into the map's own memory, which no limit of a model's counts until they are used. All others are loaded ahead, where there is room.
+    doesn't keep, into the map's own memory, which no limit of a model's counts until they are used. All others are
+    loaded ahead, where there is room.
     """
 
     def __init__(self, units: list[Unit], order: Order, room: Room) -> None:

@@ -81,6 +81,12 @@ class Unit:
         return ((self.kept_bytes if self.prepared is None else 0)
                 + (self.passing_bytes if self.computing is None else 0))
 
+    def look_ahead(self) -> None:
+        """Finds what lies on disk as it is kept, before anything computes: small things that are made then, and stay,
+        would break up the memory that results leave behind."""
+        if self.home is None and self.kept is not None and self.kept.device.type == "cpu":
+            self._mapped = self._find_in_place()
+
     def load_kept(self, memory: Memory, past_cache: bool, stays: bool) -> list[torch.Tensor]:
         """What is kept, made of what rests: a copy, but for what can be used where it lies on disk. `past_cache`, `stays`:
         see InPlace.bring."""
@@ -159,17 +165,18 @@ class Unit:
     def _bring(self, past_cache: bool, stays: bool) -> dict[int, torch.Tensor]:
         """What lies on disk as it is kept, by the slot's index."""
         try:
-            # Not the caller's modes: another thread may be the next to use it.
-            with torch.inference_mode(False), torch.no_grad():
-                if self._mapped is None:
-                    found = {i: self.disk_map.in_place(slot.source, self.kept.dtype_of(slot.home.dtype))
-                             for i, slot in enumerate(self.slots)}
-                    self._mapped = {i: tensor for i, tensor in found.items() if tensor is not None}
-                return {i: tensor.bring(past_cache, stays) for i, tensor in self._mapped.items()}
+            if self._mapped is None:
+                self._mapped = self._find_in_place()
+            return {i: tensor.bring(past_cache, stays) for i, tensor in self._mapped.items()}
         except BaseException:
             self.drop_prepared()
             self.unmap()
             raise
+
+    def _find_in_place(self) -> dict[int, InPlace]:
+        found = {i: self.disk_map.in_place(slot.source, self.kept.dtype_of(slot.home.dtype))
+                 for i, slot in enumerate(self.slots)}
+        return {i: tensor for i, tensor in found.items() if tensor is not None}
 
     def _copy(self, memory: Memory, place: Place, tensors: list[torch.Tensor] | None,
               there: Mapping[int, torch.Tensor] = {}) -> list[torch.Tensor]:
@@ -188,7 +195,7 @@ class Unit:
                 else:
                     view.copy_(tensors[i])
 
-        with torch.inference_mode(False), torch.no_grad():  # as in _bring
+        with torch.inference_mode(False), torch.no_grad():  # another thread, of other modes, may be the next to use it
             look(memory.build(nbytes, place.device, fill, tensors is None))  # what was filled may have been on its way
             return [there[i] if i in there else torch.nn.Parameter(views[i], requires_grad=False)
                     for i in range(len(self.slots))]

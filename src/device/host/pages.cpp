@@ -20,11 +20,11 @@ std::shared_ptr<std::byte> from_heap(std::size_t bytes, std::size_t alignment) {
   return {at, [align](std::byte* used) { ::operator delete(used, align); }};
 }
 
-std::shared_ptr<std::byte> from_pages(std::size_t bytes, std::size_t alignment, bool huge) {
+std::shared_ptr<std::byte> from_pages(std::size_t bytes, std::size_t alignment, bool huge, int flags = 0) {
   const std::size_t filled = huge ? bytes / kHugePage * kHugePage : 0;
   const std::size_t align = std::max(alignment, filled > 0 ? kHugePage : alignment), size = bytes + align;
   if (size < bytes) return nullptr;
-  void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
   if (at == MAP_FAILED) return nullptr;
   auto* begin = reinterpret_cast<std::byte*>((reinterpret_cast<std::uintptr_t>(at) + align - 1) / align * align);
   if (filled > 0) ::madvise(begin, filled, MADV_HUGEPAGE);  // a system without them says no
@@ -36,5 +36,11 @@ std::shared_ptr<std::byte> from_pages(std::size_t bytes, std::size_t alignment, 
 std::shared_ptr<std::byte> make_memory(std::size_t bytes, std::size_t alignment, bool huge) {
   return bytes < kMapped ? from_heap(bytes, alignment) : from_pages(bytes, alignment, huge);
 }
+
+std::shared_ptr<std::byte> reserve_memory(std::size_t bytes) {
+  return from_pages(bytes, kHugePage, true, MAP_NORESERVE);
+}
+
+void drop_memory(std::byte* at, std::size_t bytes) noexcept { ::madvise(at, bytes, MADV_DONTNEED); }
 
 }  // namespace headrace::device::host
