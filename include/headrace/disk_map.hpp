@@ -33,11 +33,13 @@ struct DiskMapOptions {
   std::function<std::string(std::string_view name)> rename = {};
   Nonfinite nonfinite = Nonfinite::refuse;  ///< numbers that the type asked for can't represent
   SourceOptions source = {};                ///< `cancel` ends every read
-  std::uint64_t memory = kDefaultMemory;    ///< bytes for indexes, for what is being converted and what is read ahead
-  unsigned threads = 0;                     ///< most that read one tensor; 0: one per core
+  /// Bytes for indexes, for what is being converted and what is read ahead; beside it, at most as many of files' pages
+  /// that nobody has and that stay mapped: see DiskMap::view.
+  std::uint64_t memory = kDefaultMemory;
+  unsigned threads = 0;  ///< most that read one tensor; 0: one per core
 };
 
-/// Since the map was made.
+/// Since the map was made. Uses of mapped tensors (DiskMap::map) don't count.
 struct DiskMapStatistics {
   std::uint64_t reads = 0;         ///< tensors, or parts of some, given
   std::uint64_t bytes_read = 0;    ///< of the sources
@@ -97,7 +99,9 @@ class DiskMap {
   std::vector<std::string> files() const;
 
   /// Fills `out`, of exactly the tensor's bytes, with its numbers: row-major, little-endian, converted if need be.
-  /// Throws Error: invalid_argument (no such tensor, another size), io, format, value, budget, cancelled.
+  /// Of a tensor that is given as it is stored, what the system's cache has lost since the last use is read past it:
+  /// see `load_past_cache`. Throws Error: invalid_argument (no such tensor, another size), io, format, value, budget,
+  /// cancelled.
   void read(std::string_view name, std::span<std::byte> out) const;
   /// Part of it: what `out` holds, from byte `offset` of the tensor on, by the calling thread alone. Both ends must be
   /// at whole blocks of its type and of the one it is stored in (a multiple of 256 elements, or its end, always is).
@@ -106,33 +110,34 @@ class DiskMap {
   LoadedTensor load(std::string_view name, const std::shared_ptr<Device>& device = {}) const;
   /// The tensor where it lies in its file, in memory when this returns. The pages are this process's own: who writes to
   /// them writes to no file, and nobody else sees it. Those of a tensor that was let go of stay mapped for whoever asks
-  /// next, of each file DiskMapOptions::memory at most; the system can take them back. The buffer may outlive the map.
-  /// While it is used the file should stay as it is: one that is cut short ends the program that looks.
-  /// Nothing where it can't be had so: it isn't given as it is stored, is small (below 128 KiB), isn't in a file of
-  /// this machine, can't be read (which `read` will explain), or lies where computing with it could give other results
-  /// than with a copy: numbers of more than 2 bytes not at a multiple of 64, others not at one of their size. Throws
-  /// Error: invalid_argument (no such tensor), io (the file was written to since the map was made).
+  /// next, DiskMapOptions::memory at most; those that nobody wrote to the system can take. The buffer may outlive the
+  /// map. While it is used the file should stay as it is: one that is cut short ends the program that looks. Nothing
+  /// where it can't be had so: it isn't given as it is stored, is small (below 128 KiB), isn't in a file of this
+  /// machine, can't be read (which `read` will explain), or lies where computing with it could give other results than
+  /// with a copy: numbers of more than 2 bytes not at a multiple of 64, others not at one of their size. Throws Error:
+  /// invalid_argument (no such tensor), io (the file was written to since the map was made).
   std::optional<LoadedTensor> view(std::string_view name) const;
-  /// The same for whoever uses it again and again, and says when: see MappedTensor. Reads nothing yet. Nothing for what
-  /// `view` has nothing of; throws what it throws.
+  /// The same for whoever uses it again and again, and says when: see MappedTensor. Reads nothing yet, so a file that
+  /// can't be read is an error when it is brought; else nothing for what `view` has nothing of. Throws what it throws.
   std::optional<MappedTensor> map(std::string_view name) const;
 
-  /// For whoever uses such a tensor again and again, before each use: nothing while the system's cache has it, or
+  /// For whoever uses a mapped tensor again and again, before each use: nothing while the system's cache has it, or
   /// shall be given it; then its pages are what to look at (MappedTensor::bring). What the cache has lost since the
   /// last use, of a model larger than it, is read past it, so that the rest stays there: this is that copy, in memory
   /// that is used again once its buffer has gone. After some uses the cache is tried again. Nothing too where the
   /// system doesn't say what is cached (Linux before 6.5, another user's file, some file systems), or the file can't be
-  /// read so. Throws Error: invalid_argument (no such tensor), io.
+  /// read so. `view`, `read`, `read_part` and `load` do the same by themselves, of tensors from 128 KiB on. Throws
+  /// Error: invalid_argument (no such tensor), io.
   std::optional<LoadedTensor> load_past_cache(std::string_view name) const;
 
   /// These will be wanted soon: in the background, one after the other, they are brought into the system's cache; what
-  /// is not in a file of this machine is fetched, and held until it is released; and what `load_past_cache` would read
-  /// is read and held until it takes it: one such tensor, or as many as fit in a tenth of DiskMapOptions::memory.
+  /// is not in a file of this machine is fetched, and held until it is released; and what would be read past that cache
+  /// is, and held until it is asked for: one such tensor, or as many as fit in a tenth of DiskMapOptions::memory.
   /// Returns at once. What goes wrong there, `read` will meet again. Throws Error(invalid_argument) for a name that
   /// isn't there.
   void prefetch(std::span<const std::string> names) const;
-  /// These won't be wanted for a while: what was prefetched is freed; with `page_cache`, the system is asked to drop
-  /// what it has cached of them too.
+  /// These won't be wanted for a while: what was prefetched, or stays mapped, is freed; with `page_cache`, the system
+  /// is asked to drop what it has cached of them too.
   void release(std::span<const std::string> names, bool page_cache = false) const;
 
   /// Throws Error(conflict) unless the map has exactly the tensors of `specs`, of those shapes, and, where a spec says

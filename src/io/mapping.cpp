@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -61,30 +62,46 @@ bool Mapping::populate(std::size_t first, std::size_t count) const noexcept {
   return true;
 }
 
-void Mapping::forget(std::size_t first, std::size_t count) const noexcept {
+bool Mapping::forget(std::size_t first, std::size_t count) const noexcept {
   const std::size_t page = page_bytes();
   const bool to_the_end = first + count == size_;  // nobody else's is behind
   const std::size_t begin = (first + page - 1) / page * page;
   const std::size_t end = to_the_end ? size_ : (first + count) / page * page;
-  if (begin < end) ::madvise(at_ + begin, end - begin, MADV_DONTNEED);
+  return begin >= end || ::madvise(at_ + begin, end - begin, MADV_DONTNEED) == 0;
 }
 
 // A page that was written to is a copy, and no file's any more.
-bool Mapping::was_written_to(std::size_t first, std::size_t count) const noexcept {
+Mapping::State Mapping::state_of(std::size_t first, std::size_t count) const noexcept {
   // Opened each time: a process that forks has another memory than its parent.
   const Descriptor pages(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
-  if (!pages) return true;
+  if (!pages) return {};
   const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(at_ + first) / page_bytes(),
                        end = (reinterpret_cast<std::uintptr_t>(at_ + first + count) + page_bytes() - 1) / page_bytes();
+  State state{.written_to = false, .all_there = true};
   std::array<std::uint64_t, 512> found{};
-  for (std::uintptr_t at = begin; at < end; at += found.size()) {
+  for (std::uintptr_t at = begin; at < end && !state.written_to; at += found.size()) {
     const std::size_t wanted = std::min<std::size_t>(found.size(), end - at);
     const ::ssize_t got = ::pread(pages.get(), found.data(), 8 * wanted, static_cast<off_t>(8 * at));
-    if (got != static_cast<::ssize_t>(8 * wanted)) return true;
-    for (const std::uint64_t page : std::span(found).first(wanted))
-      if ((page & (kPresent | kSwapped)) != 0 && (page & kOfAFile) == 0) return true;
+    if (got != static_cast<::ssize_t>(8 * wanted)) return {};
+    for (const std::uint64_t page : std::span(found).first(wanted)) {
+      state.all_there = state.all_there && (page & kPresent) != 0;
+      state.written_to = state.written_to || ((page & (kPresent | kSwapped)) != 0 && (page & kOfAFile) == 0);
+    }
   }
-  return false;
+  return state;
+}
+
+bool may_map_more_than_needed() noexcept {
+  static const bool all_is_set_aside = [] {
+    const Descriptor file(::open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC));
+    char mode = 0;
+    return file && ::read(file.get(), &mode, 1) == 1 && mode == '2';
+  }();
+  const auto is_limited = [](int resource) {
+    struct rlimit limit {};
+    return ::getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  };
+  return !all_is_set_aside && !is_limited(RLIMIT_AS) && !is_limited(RLIMIT_DATA);
 }
 
 }  // namespace headrace::io

@@ -29,17 +29,25 @@ class Mapping {
   bool populate(std::size_t first, std::size_t count) const noexcept;
 
   /// Nobody looks at these of `pages`' bytes any more: their whole pages stop being this process's memory, and what was
-  /// written to them is gone. The system's cache keeps the file's.
-  void forget(std::size_t first, std::size_t count) const noexcept;
+  /// written to them is gone. The system's cache keeps the file's. False when the system won't: they are locked.
+  bool forget(std::size_t first, std::size_t count) const noexcept;
 
-  /// Whether somebody has written to the pages of these of `pages`' bytes since they were mapped, or forgotten. True
-  /// where the system doesn't say.
-  bool was_written_to(std::size_t first, std::size_t count) const noexcept;
+  struct State {
+    bool written_to = true;  // somebody has, since they were mapped or forgotten
+    bool all_there = false;  // in this process's memory
+  };
+  /// Of the pages of these of `pages`' bytes; as it is above where the system doesn't say. Linux before 6.11 says of a
+  /// file's large pages that they were written to.
+  State state_of(std::size_t first, std::size_t count) const noexcept;
 
  private:
   std::byte* at_ = nullptr;
   std::size_t size_ = 0;
   std::size_t lead_ = 0;  // bytes of the first page that are before what was asked for
 };
+
+/// False where a mapping costs by its size: this process's addresses or its own memory are limited (RLIMIT_AS,
+/// RLIMIT_DATA), or the system sets memory aside for all that may be written to.
+bool may_map_more_than_needed() noexcept;
 
 }  // namespace headrace::io

@@ -34,9 +34,11 @@ class BlockPool::Arena {
     if (!memory_ && !reserve()) return std::nullopt;
     const auto gap = std::ranges::find_if(gaps_, [bytes](const auto& one) { return one.second >= bytes; });
     if (gap == gaps_.end()) return std::nullopt;
-    const auto [at, room] = *gap;
-    gaps_.erase(gap);
-    if (room > bytes) gaps_.emplace(at + bytes, room - bytes);
+    const std::uint64_t at = gap->first;
+    auto rest = gaps_.extract(gap);
+    rest.key() += bytes;
+    rest.mapped() -= bytes;
+    if (rest.mapped() > 0) gaps_.insert(std::move(rest));
     for_pages(at, bytes, [this](Page& page, std::uint64_t) {
       if (page.users++ == 0 && std::exchange(page.is_there, true)) free_bytes_ -= kLargePage;
     });
@@ -80,11 +82,10 @@ class BlockPool::Arena {
   };
 
   bool reserve() {
-    memory_ = device::host::reserve_memory(bytes_);
-    if (!memory_) return false;
     pages_.resize(bytes_ / kLargePage);
-    gaps_.emplace(0, bytes_);
-    return true;
+    gaps_ = {{0, bytes_}};
+    memory_ = device::host::reserve_memory(bytes_);
+    return memory_ != nullptr;
   }
 
   template <class Visit>
@@ -94,7 +95,7 @@ class BlockPool::Arena {
   }
 
   void drop(Page& page, std::uint64_t first) noexcept {
-    device::host::drop_memory(memory_.get() + first, kLargePage);
+    if (!device::host::drop_memory(memory_.get() + first, kLargePage)) return;
     page.is_there = false;
     free_bytes_ -= kLargePage;
   }

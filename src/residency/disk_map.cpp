@@ -6,7 +6,6 @@
 #include "io/page_cache.hpp"
 #include "plan/draft.hpp"
 #include "plan/in_memory.hpp"
-#include "residency/cache_trust.hpp"
 #include "residency/differences.hpp"
 #include "residency/lent_pages.hpp"
 #include "residency/mapped_tensor.hpp"
@@ -49,13 +48,12 @@ std::shared_ptr<const Plan::Impl> plan_map(std::span<const std::string> location
   return plan;
 }
 
-// Of the map's memory, what may be read past the system's cache before it is wanted: two large layers, mostly.
-constexpr std::uint64_t kShareAhead = 10;
+// What is left of the map's memory for what its cache loses.
 std::uint64_t charge(const Plan::Impl& plan, base::Gate& gate) {
   flow::charge_plan(plan, gate);
-  const std::uint64_t ahead = gate.available() / kShareAhead;
-  gate.charge(ahead, "reading ahead");
-  return ahead;
+  const std::uint64_t memory = gate.available();
+  gate.charge(residency::PastCache::ahead_of(memory) + residency::PastCache::staging_of(memory), "reading ahead");
+  return memory;
 }
 
 }  // namespace
@@ -66,11 +64,11 @@ class DiskMap::Impl {
       : plan_(plan_map(locations, options)),
         gate_(options.memory),
         fetch_(*plan_, gate_, options.threads),
-        trust_(plan_->tensors.size()),
-        room_ahead_(charge(*plan_, gate_)),
-        past_cache_(*plan_, room_ahead_),
+        memory_(charge(*plan_, gate_)),
+        past_cache_({*plan_, tensors_, in_plan_}, ahead_, memory_),
         lent_(options.memory),
-        ahead_(room_ahead_, [this](std::uint32_t index, How how) { return fetched(index, how); }) {
+        ahead_(residency::PastCache::ahead_of(memory_),
+               [this](std::uint32_t index, How how) { return fetched(index, how); }) {
     name_tensors(options.rename);
   }
   ~Impl() {
@@ -104,11 +102,11 @@ class DiskMap::Impl {
     }
     if (const auto held = ahead_.find(index)) {
       std::ranges::copy(std::span(held->memory.get(), held->size), out.begin());
-    } else {
+    } else if (!past_cache_.read(index, out)) {
       fetch_.read(in_plan_[index], out);
-      require_unchanged(index);
       bytes_read_ += plan_->bytes_in_inputs(in_plan_[index]);
     }
+    require_unchanged(index);
     ++reads_;
     bytes_given_ += out.size();
   }
@@ -118,11 +116,11 @@ class DiskMap::Impl {
     const auto held = ahead_.find(index);
     if (held && offset <= whole && out.size() <= whole - offset) {
       std::ranges::copy(std::span(held->memory.get() + offset, out.size()), out.begin());
-    } else {
+    } else if (!past_cache_.read_part(index, offset, out)) {
       fetch_.read_part(in_plan_[index], offset, out);
-      require_unchanged(index);
       bytes_read_ += whole == 0 ? 0 : out.size() * plan_->bytes_in_inputs(in_plan_[index]) / whole;
     }
+    require_unchanged(index);
     ++reads_;
     bytes_given_ += out.size();
   }
@@ -132,7 +130,7 @@ class DiskMap::Impl {
     if (!pages) return std::nullopt;
     pages->require_intact();
     MappedTensor mapped;
-    mapped.tensor = in_file(index, {pages->mapping(), pages->mapping()->bytes().data()});
+    mapped.tensor = in_memory(index, {pages->mapping(), pages->mapping()->bytes().data()});
     mapped.pages_ = std::move(pages);
     return mapped;
   }
@@ -141,15 +139,17 @@ class DiskMap::Impl {
     const std::uint32_t tensor = in_plan_[index];
     if (!residency::is_used_as_it_lies(*plan_, tensor)) return std::nullopt;
     const TensorInfo& from = plan_->source_of(tensor);
-    const io::File& file = *plan_->file_of(tensor).file();
-    auto memory = lent_.lend(file, from.offset, static_cast<std::size_t>(from.bytes));
-    if (!memory) {
-      const auto pages = MappedTensor::Pages::of(plan_, tensor, tensors_[index].name);
-      if (!pages || !pages->bring()) return std::nullopt;
-      memory = {pages->mapping(), pages->mapping()->bytes().data()};
+    auto lent = lent_.lend(*plan_->file_of(tensor).file(), from.offset, static_cast<std::size_t>(from.bytes));
+    if (!lent.is_there) {
+      const auto use = past_cache_.begin_use(index);
+      if (use.block.memory) return past_cache(index, use.block);
+      if (!lent.memory || !(use.is_cached || lent.bring())) return std::nullopt;
     }
     require_unchanged(index);
-    return in_file(index, std::move(memory));
+    ++reads_;
+    bytes_read_ += from.bytes;
+    bytes_given_ += from.bytes;
+    return in_memory(index, std::move(lent.memory));
   }
 
   void prefetch(std::uint32_t index) const {
@@ -161,38 +161,14 @@ class DiskMap::Impl {
       wanted |= file == nullptr || !io::is_cached(*file, first, bytes).value_or(false);
     });
     if (!wanted || ahead_.knows(index)) return;
-    const bool past = !distant && residency::is_used_as_it_lies(*plan_, in_plan_[index]) && is_lost(index) &&
-                      trust_.reads_past(index);
-    const How how = distant ? How::held : past ? How::once : How::into_cache;
+    const How how = distant ? How::held : past_cache_.wants_ahead(index) ? How::once : How::into_cache;
     ahead_.want(index, how, tensors_[index].bytes);
   }
 
-  // What was read ahead, or is read now; the map is asked before each use, so that it knows what the cache has lost.
   std::optional<LoadedTensor> load_past_cache(std::uint32_t index) const {
-    const std::uint32_t tensor = in_plan_[index];
-    if (!residency::is_used_as_it_lies(*plan_, tensor)) return std::nullopt;
-    std::optional<Bytes> bytes = ahead_.take(index);
-    if (!bytes || !bytes->memory) {
-      const bool lost = is_lost(index);
-      if (lost && (bytes || trust_.reads_past(index))) bytes = read_past_cache(index);
-      if (!bytes || !bytes->memory) {
-        trust_.gave(index, !lost);
-        return std::nullopt;
-      }
-      ahead_.make_way();
-    }
-    require_unchanged(index);
-    ++reads_;
-    bytes_given_ += bytes->size;
-    return in_memory(index, std::move(bytes->memory));
-  }
-
-  LoadedTensor in_file(std::uint32_t index, std::shared_ptr<std::byte> memory) const {
-    const std::uint64_t bytes = tensors_[index].bytes;
-    ++reads_;
-    bytes_read_ += bytes;
-    bytes_given_ += bytes;
-    return in_memory(index, std::move(memory));
+    if (!residency::is_used_as_it_lies(*plan_, in_plan_[index])) return std::nullopt;
+    const auto use = past_cache_.begin_use(index);
+    return use.block.memory ? std::optional(past_cache(index, use.block)) : std::nullopt;
   }
 
   LoadedTensor in_memory(std::uint32_t index, std::shared_ptr<std::byte> memory) const {
@@ -212,6 +188,8 @@ class DiskMap::Impl {
 
   void release(std::uint32_t index, bool page_cache) const {
     ahead_.release(index);
+    if (const io::File* file = plan_->file_of(in_plan_[index]).file())
+      lent_.forget(*file, plan_->source_of(in_plan_[index]).offset);
     if (ahead_.bytes() == 0) past_cache_.trim();
     if (!page_cache) return;
     for_ranges(index, [](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
@@ -221,7 +199,7 @@ class DiskMap::Impl {
 
   DiskMapStatistics statistics() const {
     return {.reads = reads_,
-            .bytes_read = bytes_read_,
+            .bytes_read = bytes_read_ + past_cache_.bytes_read(),
             .bytes_given = bytes_given_,
             .prefetched = prefetched_,
             .cached_bytes = ahead_.bytes()};
@@ -281,7 +259,7 @@ class DiskMap::Impl {
 
   Bytes fetched(std::uint32_t index, How how) const {
     if (how == How::once) {
-      if (Bytes bytes = read_past_cache(index); bytes.memory) return bytes;
+      if (Bytes bytes = past_cache_.block(index); bytes.memory) return bytes;
     }
     for_ranges(index, [&](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
       if (source.file() != nullptr) io::bring_into_cache(*source.file(), first, bytes, ahead_.stopped());
@@ -293,14 +271,11 @@ class DiskMap::Impl {
     return {{bytes, bytes->data()}, bytes->size()};
   }
 
-  bool is_lost(std::uint32_t index) const noexcept { return past_cache_.is_lost(in_plan_[index]); }
-
-  Bytes read_past_cache(std::uint32_t index) const {
-    const std::uint64_t bytes = tensors_[index].bytes;
-    auto memory = past_cache_.read(in_plan_[index], tensors_[index].name);
-    if (!memory) return {};
-    bytes_read_ += bytes;
-    return {std::move(memory), bytes};
+  LoadedTensor past_cache(std::uint32_t index, const Bytes& block) const {
+    require_unchanged(index);
+    ++reads_;
+    bytes_given_ += block.size;
+    return in_memory(index, block.memory);
   }
 
   const std::shared_ptr<const Plan::Impl> plan_;
@@ -312,9 +287,8 @@ class DiskMap::Impl {
   std::vector<std::uint32_t> in_plan_;  // beside `tensors_`: their indexes in the plan
   std::unordered_map<std::string_view, std::uint32_t> by_name_;
   mutable std::atomic<std::uint64_t> reads_{0}, bytes_read_{0}, bytes_given_{0}, prefetched_{0};
-  mutable residency::CacheTrust trust_;
-  const std::uint64_t room_ahead_;
-  const residency::PastCache past_cache_;
+  const std::uint64_t memory_;
+  mutable residency::PastCache past_cache_;
   mutable residency::LentPages lent_;
   mutable residency::ReadAhead ahead_;  // dropped first: its thread uses the rest
 };

@@ -2,12 +2,11 @@
 #pragma once
 
 #include "io/file.hpp"
+#include "io/mapping.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <unordered_map>
 
 namespace headrace::residency {
 
@@ -18,21 +17,29 @@ namespace headrace::residency {
 /// Thread-safe.
 class LentPages {
  public:
-  /// `most_idle`: bytes of each file that nobody has, and that stay mapped.
-  explicit LentPages(std::uint64_t most_idle) : most_idle_(most_idle) {}
+  /// `most_idle`: bytes, of all files, that nobody has, and that stay mapped; with what was written to them.
+  explicit LentPages(std::uint64_t most_idle);
 
-  /// `count` bytes of the file from `first` on, in memory; more than a page. They may outlive this and the file. Null
-  /// where somebody has a part of them, or has written to their pages, and where they can't be had so: reading says
-  /// why.
-  std::shared_ptr<std::byte> lend(const io::File& file, std::uint64_t first, std::size_t count);
+  struct Lent {
+    std::shared_ptr<std::byte> memory = {};  // null where the file can't be mapped; may outlive all of this
+    bool is_there = false;                   // it was let go of not long ago, and nobody needs to bring it
+    const io::Mapping* mapping = nullptr;
+    std::size_t first = 0, count = 0;  // of its pages
+
+    /// Has the system bring it into memory; false when it can't.
+    bool bring() const noexcept { return mapping->populate(first, count); }
+  };
+  /// `count` bytes of the file from `first` on, more than a page. They are a mapping of their own where somebody has a
+  /// part of them or has written to their pages, and where all of a file isn't to be mapped: addresses are limited, or
+  /// memory that may be written to is counted.
+  Lent lend(const io::File& file, std::uint64_t first, std::size_t count);
+
+  /// This part won't be asked for soon: where nobody has it, it isn't mapped any more.
+  void forget(const io::File& file, std::uint64_t first) noexcept;
 
  private:
-  class OfFile;
-  std::shared_ptr<OfFile> of(const io::File& file);
-
-  const std::uint64_t most_idle_;
-  std::mutex mutex_;
-  std::unordered_map<const io::File*, std::shared_ptr<OfFile>> files_;
+  class Loans;
+  std::shared_ptr<Loans> loans_;
 };
 
 }  // namespace headrace::residency

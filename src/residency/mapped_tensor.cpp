@@ -10,7 +10,7 @@
 namespace headrace {
 namespace {
 
-constexpr std::uint64_t kWorthMapping = std::uint64_t{128} << 10;
+constexpr std::uint64_t kLarge = std::uint64_t{128} << 10;
 constexpr std::uint64_t kVector = 64;  // the longest of any processor
 
 // Libraries add up in an order that depends on where the numbers of a vector begin. Those of 2 bytes and less they
@@ -44,7 +44,7 @@ MappedTensor::Pages::Pages(std::shared_ptr<const Plan::Impl> plan, const io::Fil
       watch_(mapping_->pages()) {}
 
 bool MappedTensor::Pages::is_lost() const noexcept {
-  return residency::is_lost(file_, first_, mapping_->bytes().size());
+  return residency::in_cache(file_, first_, mapping_->bytes().size()) == residency::InCache::lost;
 }
 
 // What the system has comes fastest when it is looked at, by as many threads as look.
@@ -87,18 +87,22 @@ void require_unchanged(const io::File& file, std::string_view name) {
   }
 }
 
-bool is_lost(const io::File& file, std::uint64_t first, std::uint64_t count) noexcept {
+InCache in_cache(const io::File& file, std::uint64_t first, std::uint64_t count) noexcept {
   constexpr double kMost = 0.5;
-  if (io::is_cached(file, first, count).value_or(true)) return false;
+  if (const auto cached = io::is_cached(file, first, count); cached.value_or(true))
+    return cached ? InCache::all : InCache::some;
   const auto share = io::cached_share(file, first, count);
-  return share && *share < kMost && io::says_what_is_cached(file);
+  return share && *share < kMost && io::says_what_is_cached(file) ? InCache::lost : InCache::some;
+}
+
+bool is_given_as_stored(const Plan::Impl& plan, std::uint32_t tensor) {
+  const TensorInfo &from = plan.source_of(tensor), &to = plan.tensors[tensor];
+  return plan.file_of(tensor).file() != nullptr && from.encoding == Encoding::plain && from.dtype == to.dtype &&
+         from.bytes == to.bytes && to.bytes >= kLarge;
 }
 
 bool is_used_as_it_lies(const Plan::Impl& plan, std::uint32_t tensor) {
-  const TensorInfo &from = plan.source_of(tensor), &to = plan.tensors[tensor];
-  const bool as_it_is = from.encoding == Encoding::plain && from.dtype == to.dtype && from.bytes == to.bytes;
-  return plan.file_of(tensor).file() != nullptr && as_it_is && to.bytes >= kWorthMapping &&
-         lies_well(to.dtype, from.offset);
+  return is_given_as_stored(plan, tensor) && lies_well(plan.tensors[tensor].dtype, plan.source_of(tensor).offset);
 }
 
 }  // namespace residency

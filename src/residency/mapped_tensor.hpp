@@ -20,11 +20,14 @@ namespace residency {
 /// Throws Error(io), naming the tensor, when the file was written to since it was opened.
 void require_unchanged(const io::File& file, std::string_view name);
 
-/// True when the system's cache has given up most of these bytes of the file: holes are filled through it. False where
-/// nobody says so.
-bool is_lost(const io::File& file, std::uint64_t first, std::uint64_t count) noexcept;
+/// What the system's cache has of some bytes of a file. lost: less than half; holes that are smaller are filled through
+/// it. some: nobody says, too.
+enum class InCache : std::uint8_t { all, some, lost };
+InCache in_cache(const io::File& file, std::uint64_t first, std::uint64_t count) noexcept;
 
-/// True for a tensor that can be used as its bytes lie in a file of this machine: see DiskMap::map.
+/// True for a large tensor (128 KiB) whose bytes are a range of a file of this machine, as they are stored there.
+bool is_given_as_stored(const Plan::Impl& plan, std::uint32_t tensor);
+/// And that can be used there: see DiskMap::view.
 bool is_used_as_it_lies(const Plan::Impl& plan, std::uint32_t tensor);
 
 }  // namespace residency
@@ -32,7 +35,7 @@ bool is_used_as_it_lies(const Plan::Impl& plan, std::uint32_t tensor);
 /// Thread-safe.
 class MappedTensor::Pages {
  public:
-  /// Null where DiskMap::map has nothing. `tensor`: of a plan made for memory, which stays as long as the pages.
+  /// Null where DiskMap::map gives nothing. `tensor`: of a plan made for memory, which stays as long as the pages.
   /// `name`: what it is called in the map.
   static std::shared_ptr<const Pages> of(std::shared_ptr<const Plan::Impl> plan, std::uint32_t tensor,
                                          std::string_view name);

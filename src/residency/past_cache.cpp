@@ -1,11 +1,11 @@
 #include "residency/past_cache.hpp"
 
 #include "format/printable.hpp"
-#include "residency/mapped_tensor.hpp"
 
 #include <headrace/error.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace headrace::residency {
@@ -16,48 +16,120 @@ constexpr unsigned kReadAtOnce = 2;
 
 std::uint64_t largest_of(const Plan::Impl& plan) {
   std::uint64_t largest = 0;
-  for (const TensorInfo& tensor : plan.tensors) largest = std::max(largest, tensor.bytes);
+  for (std::uint32_t i = 0; i < plan.tensors.size(); ++i)
+    if (plan.tensors[i].bytes > largest && residency::is_given_as_stored(plan, i)) largest = plan.tensors[i].bytes;
   return largest;
 }
 
-}  // namespace
-
-PastCache::PastCache(const Plan::Impl& plan, std::uint64_t ahead)
-    : plan_(plan),
-      readers_(kReadAtOnce, io::DirectReader::kDepth * io::DirectReader::kAlignment, io::DirectReader::Engine::pread),
-      blocks_(ahead, largest_of(plan)) {}
-
-bool PastCache::is_lost(std::uint32_t tensor) const noexcept {
-  const TensorInfo& from = plan_.source_of(tensor);
-  return residency::is_lost(*plan_.file_of(tensor).file(), from.offset, from.bytes);
-}
-
-std::shared_ptr<const io::DirectReader> PastCache::reader_of(const io::File& file) const {
+void read_from(const io::DirectReader& reader, std::uint64_t first, std::span<std::byte> out, std::string_view name) {
   try {
-    return readers_.of(file);
-  } catch (const Error&) {
-    return nullptr;  // it has no memory
-  }
-}
-
-// From the beginning of its first page to the end of its last, so that the disk writes all of it where it stays.
-std::shared_ptr<std::byte> PastCache::read(std::uint32_t tensor, std::string_view name) const {
-  constexpr std::uint64_t kPage = io::DirectReader::kAlignment;
-  const TensorInfo& from = plan_.source_of(tensor);
-  const io::File& file = *plan_.file_of(tensor).file();
-  const auto reader = reader_of(file);
-  const std::uint64_t lead = from.offset % kPage, first = from.offset - lead;
-  const std::uint64_t wanted = std::min((lead + from.bytes + kPage - 1) / kPage * kPage, file.size() - first);
-  const auto block = reader ? blocks_.take(static_cast<std::size_t>(wanted)) : nullptr;
-  if (!block) return nullptr;
-  try {
-    reader->read_at(first, {block.get(), static_cast<std::size_t>(wanted)});
+    reader.read_at(first, out);
   } catch (const Error& error) {  // files know no tensors
     ErrorDetail detail = error.detail();
     detail.tensor = format::printable(name);
     throw Error(error.code(), error.problem(), std::move(detail));
   }
-  return {block, block.get() + lead};
+}
+
+}  // namespace
+
+PastCache::PastCache(const Tensors& tensors, ReadAhead& ahead, std::uint64_t memory)
+    : tensors_(tensors),
+      ahead_(ahead),
+      readers_(kReadAtOnce, static_cast<std::size_t>(staging_of(memory) / (kReadAtOnce * io::DirectReaders::kOpen)),
+               io::DirectReader::Engine::pread),
+      blocks_(ahead_of(memory), largest_of(tensors.plan)),
+      trust_(tensors.plan.tensors.size()) {}
+
+PastCache::Use PastCache::begin_use(std::uint32_t tensor) {
+  std::optional<Block> ahead = ahead_.take(tensor);
+  if (ahead && ahead->memory) return {*std::move(ahead)};
+  const InCache there = in_cache(tensor);
+  if (goes_past(tensor, there, ahead.has_value())) {
+    if (Block now = block(tensor); now.memory) return {std::move(now)};
+    trust_.gave(tensor, false);
+  }
+  return {{}, there == InCache::all};
+}
+
+bool PastCache::read(std::uint32_t tensor, std::span<std::byte> out) {
+  if (!is_given_as_stored(tensor)) return false;
+  const std::optional<Block> ahead = ahead_.take(tensor);
+  if (ahead && ahead->memory) {
+    std::ranges::copy(std::span(ahead->memory.get(), ahead->size), out.begin());
+    return true;
+  }
+  if (!goes_past(tensor, in_cache(tensor), ahead.has_value())) return false;
+  if (read_into(tensor, 0, out)) return true;
+  trust_.gave(tensor, false);
+  return false;
+}
+
+// What isn't whole blocks within the tensor is refused by whoever reads it through the cache.
+bool PastCache::read_part(std::uint32_t tensor, std::uint64_t offset, std::span<std::byte> out) {
+  const TensorInfo& info = tensors_.infos[tensor];
+  const std::uint64_t block = headrace::info(info.dtype).block_bytes;
+  if (!is_given_as_stored(tensor) || block == 0 || offset % block != 0 || out.size() % block != 0 ||
+      offset > info.bytes || out.size() > info.bytes - offset)
+    return false;
+  const bool past = offset == 0 ? goes_past(tensor, in_cache(tensor), false) : trust_.is_past(tensor);
+  return past && read_into(tensor, offset, out);
+}
+
+bool PastCache::wants_ahead(std::uint32_t tensor) {
+  return is_given_as_stored(tensor) && in_cache(tensor) == InCache::lost && trust_.reads_past(tensor);
+}
+
+// From the beginning of its first page to the end of its last, so that the disk writes all of it where it stays.
+PastCache::Block PastCache::block(std::uint32_t tensor) {
+  constexpr std::uint64_t kPage = io::DirectReader::kAlignment;
+  const auto reader = reader_of(tensor);
+  if (!reader) return {};
+  const TensorInfo& from = tensors_.plan.source_of(tensors_.in_plan[tensor]);
+  const std::uint64_t size = tensors_.plan.file_of(tensors_.in_plan[tensor]).size();
+  const std::uint64_t lead = from.offset % kPage, first = from.offset - lead;
+  const std::uint64_t wanted = std::min((lead + from.bytes + kPage - 1) / kPage * kPage, size - first);
+  const auto memory = blocks_.take(static_cast<std::size_t>(wanted));
+  if (!memory) return {};
+  read_from(*reader, first, {memory.get(), static_cast<std::size_t>(wanted)}, tensors_.infos[tensor].name);
+  bytes_read_ += from.bytes;
+  return {{memory, memory.get() + lead}, from.bytes};
+}
+
+bool PastCache::is_given_as_stored(std::uint32_t tensor) const {
+  return residency::is_given_as_stored(tensors_.plan, tensors_.in_plan[tensor]);
+}
+
+InCache PastCache::in_cache(std::uint32_t tensor) const noexcept {
+  const TensorInfo& from = tensors_.plan.source_of(tensors_.in_plan[tensor]);
+  return residency::in_cache(*tensors_.plan.file_of(tensors_.in_plan[tensor]).file(), from.offset, from.bytes);
+}
+
+bool PastCache::goes_past(std::uint32_t tensor, InCache there, bool was_to_be_ahead) {
+  const bool lost = there == InCache::lost;
+  if (lost && (was_to_be_ahead || trust_.reads_past(tensor))) {
+    ahead_.make_way();
+    return true;
+  }
+  trust_.gave(tensor, !lost);
+  return false;
+}
+
+std::shared_ptr<const io::DirectReader> PastCache::reader_of(std::uint32_t tensor) const {
+  try {
+    return readers_.of(*tensors_.plan.file_of(tensors_.in_plan[tensor]).file());
+  } catch (const Error&) {
+    return nullptr;  // it has no memory
+  }
+}
+
+bool PastCache::read_into(std::uint32_t tensor, std::uint64_t offset, std::span<std::byte> out) {
+  const auto reader = reader_of(tensor);
+  if (!reader) return false;
+  const std::uint64_t first = tensors_.plan.source_of(tensors_.in_plan[tensor]).offset + offset;
+  read_from(*reader, first, out, tensors_.infos[tensor].name);
+  bytes_read_ += out.size();
+  return true;
 }
 
 }  // namespace headrace::residency

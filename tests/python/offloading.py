@@ -80,3 +80,15 @@ class SlowMap(headrace.DiskMap):
         if name in self.broken:
             raise headrace.IoError(f"the disk is broken at {name}")
         super().read_into(name, tensor)
+
+
+def mapped_bytes(path):
+    """Of a file, that this process has in memory."""
+    with open("/proc/self/smaps") as maps:
+        total, inside = 0, False
+        for line in maps:
+            if "-" in line.split(" ", 1)[0]:
+                inside = line.rstrip("\n").endswith(str(path))
+            elif inside and line.startswith("Rss:"):
+                total += int(line.split()[1]) << 10
+    return total

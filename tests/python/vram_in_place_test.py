@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from offloading import GIB, managed, saved
+from offloading import GIB, managed, mapped_bytes, saved
 from reading import run_python
 
 import headrace
@@ -33,18 +33,6 @@ def run(model, x=X):
 @pytest.fixture
 def path(tmp_path):
     return saved(chain(), tmp_path)
-
-
-def mapped_bytes(path):
-    """Of a file, that this process has in memory."""
-    with open("/proc/self/smaps") as maps:
-        total, inside = 0, False
-        for line in maps:
-            if "-" in line.split(" ", 1)[0]:
-                inside = line.rstrip("\n").endswith(str(path))
-            elif inside and line.startswith("Rss:"):
-                total += int(line.split()[1]) << 10
-    return total
 
 
 @pytest.mark.parametrize("units", [0, 1, 3, None])

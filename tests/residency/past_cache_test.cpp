@@ -7,8 +7,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -174,6 +177,100 @@ TEST_F(PastCacheTest, AFileThatWasWrittenToOrCutIsAnError) {
   }
 }
 
+// Not looked at where it lies, but copied: whole, or as engines do, part by part.
+TEST_F(PastCacheTest, CopiesOfWhatTheCacheHasLostAreReadPastItToo) {
+  const DiskMap map(path);
+  const auto read = [&](unsigned i, bool in_parts) {
+    std::vector<std::byte> out(kBytes);
+    if (!in_parts) {
+      map.read(names[i], out);
+    } else {
+      for (std::size_t at = 0; at < kBytes; at += 600'002)
+        map.read_part(names[i], at, std::span(out).subspan(at, std::min<std::size_t>(600'002, kBytes - at)));
+    }
+    return out;
+  };
+  const std::uint64_t before = map.statistics().bytes_read;
+  for (int pass = 0; pass < 4; ++pass) {
+    drop();
+    for (unsigned i = 0; i < kTensors; ++i) EXPECT_EQ(read(i, i % 2 == 0), tensors[i + 1].bytes);
+    EXPECT_EQ(map.statistics().bytes_read, before + static_cast<unsigned>(pass + 1) * kTensors * kBytes);
+    if (pass == 0) {
+      EXPECT_GT(share(), 0.9);
+    } else {
+      EXPECT_LT(share(), 0.1);
+    }
+  }
+  unsigned past = 0;
+  for (; past < 100 && share() < 0.9; ++past)
+    for (unsigned i = 0; i < kTensors; ++i) EXPECT_EQ(read(i, i % 2 == 0), tensors[i + 1].bytes);
+  EXPECT_LE(past, 16U);
+}
+
+TEST_F(PastCacheTest, APartThatIsNotWholeBlocksIsRefusedWhereverItIs) {
+  const DiskMap map(path);
+  std::vector<std::byte> whole(kBytes), odd(999);
+  for (int pass = 0; pass < 3; ++pass) {
+    map.read_part(names[0], 0, whole);
+    for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{1}, kBytes - 998, kBytes + 2})
+      EXPECT_EQ(error_of([&] { map.read_part(names[0], at, odd); }).code(), ErrorCode::invalid_argument);
+    drop();
+  }
+}
+
+TEST_F(PastCacheTest, WhatIsLentIsReadPastItToo) {
+  const DiskMap map(path, {.memory = 1 << 20});  // nothing that was let go of stays mapped
+  for (int pass = 0; pass < 4; ++pass) {
+    drop();
+    for (unsigned i = 0; i < kTensors; ++i) {
+      const auto lent = map.view(names[i]);
+      ASSERT_TRUE(lent);
+      EXPECT_EQ(seen(*lent), tensors[i + 1].bytes);
+      std::ranges::fill(lent->buffer.host_bytes(), std::byte{1});
+    }
+    if (pass == 0) {
+      EXPECT_GT(share(), 0.9);
+    } else {
+      EXPECT_LT(share(), 0.1);
+    }
+  }
+}
+
+TEST_F(PastCacheTest, WhatWasReadAheadIsGivenHoweverItIsAskedFor) {
+  const DiskMap map(path, {.memory = 20 * kTensors * (kBytes + 4096)});
+  use_once(map);
+  drop();
+  map.prefetch(names);
+  wait_until([&] { return map.statistics().cached_bytes == kTensors * kBytes; });
+  const std::uint64_t before = map.statistics().bytes_read;
+  std::vector<std::byte> out(kBytes);
+  for (unsigned i = 0; i < kTensors; i += 2) {
+    EXPECT_EQ(seen(*map.view(names[i])), tensors[i + 1].bytes);
+    map.read(names[i + 1], out);
+    EXPECT_EQ(out, tensors[i + 2].bytes);
+  }
+  EXPECT_EQ(map.statistics().bytes_read, before);
+  EXPECT_EQ(map.statistics().cached_bytes, 0U);
+}
+
+TEST_F(PastCacheTest, ADeviceUnderALimitReadsPastItToo) {
+  const auto map = std::make_shared<const DiskMap>(path);
+  std::vector<UnitSpec> units;
+  for (const std::string& name : names) units.push_back({name, {name}, {}});
+  Residency residency(open_device("host"), {.limit = 2 * kBytes});
+  const ModelId model = residency.add("model", map, units);
+  for (int pass = 0; pass < 4; ++pass) {
+    drop();
+    for (unsigned i = 0; i < kTensors; ++i) {
+      const Lease lease = residency.lease({residency.unit(model, names[i])});
+      EXPECT_EQ(seen(lease.tensor(names[i])), tensors[i + 1].bytes);
+    }
+    if (pass > 0) {
+      EXPECT_LT(share(), 0.4);  // some were read ahead, before the drop
+    }
+  }
+}
+
 TEST_F(PastCacheTest, FromManyThreads) {
   const DiskMap map(path, {.memory = 20 * kBytes});
   use_once(map);
@@ -187,6 +284,10 @@ TEST_F(PastCacheTest, FromManyThreads) {
         const unsigned at = (i * 3 + j) % kTensors;
         const auto copy = map.load_past_cache(names[at]);
         EXPECT_EQ(copy ? seen(*copy) : seen(map.map(names[at])->tensor), tensors[at + 1].bytes);
+        EXPECT_EQ(seen(*map.view(names[at])), tensors[at + 1].bytes);
+        std::vector<std::byte> out(kBytes);
+        map.read(names[at], out);
+        EXPECT_EQ(out, tensors[at + 1].bytes);
       }
     });
   }

@@ -84,7 +84,8 @@ class Unit:
     def look_ahead(self) -> None:
         """Finds what lies on disk as it is kept, before anything computes: small things that are made then, and stay,
         would break up the memory that results leave behind."""
-        if self.home is None and self.kept is not None and self.kept.device.type == "cpu":
+        on_disk = self.home is None and self.config.onload is None
+        if on_disk and self.kept is not None and self.kept.device.type == "cpu":
             self._mapped = self._find_in_place()
 
     def load_kept(self, memory: Memory, past_cache: bool, stays: bool) -> list[torch.Tensor]:
@@ -148,6 +149,8 @@ class Unit:
             new = [self.at(slot, place) for slot in self.slots]
         for slot, tensor in zip(self.slots, new):
             slot.rest_as(tensor)
+        if place is not None:
+            self.unmap()
         self.home = place
         self._tell_recurrent()
         self.arrange()

@@ -41,6 +41,6 @@ std::shared_ptr<std::byte> reserve_memory(std::size_t bytes) {
   return from_pages(bytes, kHugePage, true, MAP_NORESERVE);
 }
 
-void drop_memory(std::byte* at, std::size_t bytes) noexcept { ::madvise(at, bytes, MADV_DONTNEED); }
+bool drop_memory(std::byte* at, std::size_t bytes) noexcept { return ::madvise(at, bytes, MADV_DONTNEED) == 0; }
 
 }  // namespace headrace::device::host

@@ -14,7 +14,8 @@ std::shared_ptr<std::byte> make_memory(std::size_t bytes, std::size_t alignment,
 /// Addresses for so many bytes, from a multiple of 2 MiB on, for huge pages where the system has them. They take no
 /// memory until they are written to, and none is set aside for them. Null when there are none.
 std::shared_ptr<std::byte> reserve_memory(std::size_t bytes);
-/// The system has the whole pages of these bytes, of memory from here, back; read again they are zeros.
-void drop_memory(std::byte* at, std::size_t bytes) noexcept;
+/// The system has the whole pages of these bytes, of memory from here, back; read again they are zeros. False when it
+/// won't: they are locked.
+bool drop_memory(std::byte* at, std::size_t bytes) noexcept;
 
 }  // namespace headrace::device::host
