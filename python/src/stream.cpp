@@ -101,12 +101,13 @@ class Stream {
     }
   }
 
-  // Ends the work, and a wait for a tensor: another thread's, or that of this one, whose callback it is that calls.
+  // Ends the work, and a wait for a tensor: another thread's, or that of this one, whose callback it is that calls. A
+  // worker's callback (fetch, allocate) can't wait for the workers: who takes the next tensor does.
   void close() {
     const GilReleased released;
     if (!now()) return;
     token_.get().cancel();
-    if (has_turn()) {
+    if (has_turn() || GilOnWorker::is_here()) {
       closing_ = true;
       return;
     }
@@ -200,7 +201,7 @@ class Stream {
   nb::handle progress_;  // of the call that is under way
   std::mutex turn_;
   std::atomic<std::thread::id> taker_;  // who has the turn
-  bool closing_ = false;                // its callback has closed the stream
+  std::atomic<bool> closing_{false};    // a callback has closed the stream
   mutable std::mutex mutex_;
   Last last_;
   std::shared_ptr<WeightStream> stream_;

@@ -146,6 +146,30 @@ def test_closed_by_its_own_progress(model, source):
     assert stream.report.tensors <= len(stream) == 20
 
 
+def test_closed_by_what_it_reads_from(model):
+    closed = []
+
+    class Source:
+        def __init__(self):
+            self.file = open(model, "rb")
+
+        def read(self, n):
+            if self.file.tell() > 1 << 17 and not closed:
+                stream.close()
+                closed.append(True)
+            return self.file.read(min(n, 1 << 14))
+
+    def take():
+        with pytest.raises(headrace.CancelledError):
+            list(stream)
+        with pytest.raises(headrace.InvalidArgumentError, match="closed"):
+            next(stream)
+
+    stream = headrace.stream("x/m.safetensors", fetch=lambda location: Source())
+    within(60, take)
+    assert closed == [True] and stream.report.tensors < len(stream) == 20
+
+
 def test_its_own_progress_takes_nothing(model):
     refused = []
 
