@@ -30,7 +30,7 @@ import time
 import types
 from pathlib import Path
 
-from support import machine
+from support import machine, memory_group
 
 BLOCKS = 32
 PROGRAM = 300 << 20  # bytes
@@ -161,26 +161,6 @@ def forget(paths: list[Path]) -> None:
     for path in paths:
         with open(path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-@contextlib.contextmanager
-def memory_group(nbytes: int):
-    """The folder of a group of processes that may have so much memory; None where there can't be one."""
-    root = Path("/sys/fs/cgroup")
-    old = (root / "memory").is_dir()
-    group = (root / "memory" if old else root) / f"headrace-bench-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError:
-        yield None
-        return
-    try:
-        limit = group / ("memory.limit_in_bytes" if old else "memory.max")
-        if limit.exists():
-            limit.write_text(str(nbytes))
-        yield group if limit.exists() else None
-    finally:
-        group.rmdir()
 
 
 def measure(name: str, path: str, width: int, folder: str, runs: int, tokens: int, group: Path | None) -> dict:

@@ -1,5 +1,6 @@
 """What the whole-process benchmarks share: models to convert, and commands timed in interleaved pairs."""
 
+import contextlib
 import json
 import os
 import platform
@@ -63,6 +64,26 @@ def touch_free_memory() -> None:
     """Writes to all memory that is free, in a process that ends: what a virtual machine's host has taken back it gives again
     now, not to what is timed next."""
     subprocess.run([sys.executable, "-c", _WRITE], check=False)
+
+
+@contextlib.contextmanager
+def memory_group(nbytes: int):
+    """The folder of a group of processes that may have so much memory; None where there can't be one."""
+    root = Path("/sys/fs/cgroup")
+    old = (root / "memory").is_dir()
+    group = (root / "memory" if old else root) / f"headrace-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        yield None
+        return
+    try:
+        limit = group / ("memory.limit_in_bytes" if old else "memory.max")
+        if limit.exists():
+            limit.write_text(str(nbytes))
+        yield group if limit.exists() else None
+    finally:
+        group.rmdir()
 
 
 def timed(command: list[str], output: Path) -> tuple[float, float]:

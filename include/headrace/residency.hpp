@@ -136,11 +136,12 @@ class Lease {
 /// Units of any number of models on one device, under one limit.
 ///
 /// Bytes are promised before memory is allocated and given back after it is freed, so the limit holds at every instant;
-/// it counts tensors' bytes, not what a driver rounds them to. The order in which each model's units are leased is
-/// learned from what came before, and the next ones are fetched by threads of the manager's while the caller computes.
-/// What makes room is the unit whose next use is farthest; leased ones stay. A lease that waits for room goes before
-/// all fetching ahead, and leases are served in the order in which they were asked for. Who holds one and asks for
-/// another may wait for itself: ask for all at once, or give a timeout.
+/// it counts tensors' bytes, not what a driver rounds them to. Memory of units that made way stays for the next ones
+/// while there is room within the limit. The order in which each model's units are leased is learned from what came
+/// before, and the next ones are fetched by threads of the manager's while the caller computes. What makes room is the
+/// unit whose next use is farthest; leased ones stay. A lease that waits for room goes before all fetching ahead, and
+/// leases are served in the order in which they were asked for. Who holds one and asks for another may wait for itself:
+/// ask for all at once, or give a timeout.
 /// Movable. Thread-safety: every member from any threads at once.
 class Residency {
  public:

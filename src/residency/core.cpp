@@ -31,7 +31,8 @@ Core::Core(std::shared_ptr<Device> device, const ResidencyOptions& options)
     : device_(std::move(device)),
       options_(options),
       trace_(options.trace_events),
-      maker_(device_, options, options.threads + kCallers, trace_),
+      spares_(device_, options.limit),
+      maker_(device_, spares_, options, options.threads + kCallers, trace_),
       device_account_(options.limit),
       host_account_(options.host_limit) {
   if (options.threads != 0) fetchers_ = std::make_unique<base::Workers>(options.threads, [this] { fetch(); });
@@ -54,6 +55,8 @@ void Core::close() noexcept {
   Garbage garbage;
   for (Entry& entry : entries_) trim(entry, garbage);
   discard(lock, std::move(garbage));
+  lock.unlock();
+  spares_.clear();
 }
 
 ModelId Core::add(std::string name, const std::shared_ptr<const DiskMap>& map, const std::vector<UnitSpec>& units) {
@@ -129,6 +132,8 @@ void Core::offload(ModelId id) {
   for (Entry* entry : entries) changed_.wait(lock, [&] { return !entry->busy || entry->pins != 0; });
   const std::uint64_t begun = discards_;  // what was on its way out before
   changed_.wait(lock, [&] { return discarding_.empty() || *discarding_.begin() > begun; });
+  lock.unlock();
+  spares_.clear();
 }
 
 void Core::hint(std::span<const UnitRef> order) {

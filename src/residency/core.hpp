@@ -80,6 +80,7 @@ struct Garbage {
   std::vector<Form> device, host;
   std::uint64_t device_promise = 0, host_promise = 0;
   std::uint32_t unit = kNoUnit;  // the last of them
+  bool makes_way = false;        // for others, that may have the same memory
 
   bool empty() const noexcept { return device.empty() && host.empty() && device_promise == 0 && host_promise == 0; }
 };
@@ -160,6 +161,7 @@ class Core {
   const std::shared_ptr<Device> device_;
   const ResidencyOptions options_;
   mutable Trace trace_;
+  Spares spares_;
   Maker maker_;
 
   mutable std::mutex mutex_;  // of all that follows
@@ -169,7 +171,6 @@ class Core {
   std::deque<Model> models_;
   std::deque<Entry> entries_;  // never moved: leases point at them
   std::deque<const Request*> waiting_;
-  std::uint64_t freed_ = 0;             // bytes of the device that forms had, so far
   std::uint64_t discards_ = 0;          // so far
   std::set<std::uint64_t> discarding_;  // those of them that aren't over
   bool closed_ = false;

@@ -37,12 +37,6 @@ struct Stage {
 
 }  // namespace
 
-std::uint64_t bytes_in(const Form& form) noexcept {
-  std::uint64_t bytes = 0;
-  for (const LoadedTensor& tensor : form) bytes += tensor.bytes();
-  return bytes;
-}
-
 // One unit on its way.
 class Maker::Pass {
  public:
@@ -78,8 +72,8 @@ class Maker::Pass {
  private:
   void want(Stage& stage, const UnitTensor& tensor, Level level, Form& form, bool on_device) {
     LoadedTensor made = empty_tensor(tensor, level);
-    made.buffer = (on_device ? maker_.device_ : maker_.host_)->allocate(tensor.bytes(level));
-    if (on_device) maker_.bytes_allocated_ += made.bytes();
+    const std::uint64_t bytes = tensor.bytes(level);
+    made.buffer = on_device ? maker_.spares_.allocate(bytes) : maker_.host_->allocate(static_cast<std::size_t>(bytes));
     form.push_back(std::move(made));
     stage.wanted.push_back({&form.back().buffer, on_device});
   }
@@ -200,9 +194,11 @@ class Maker::Pass {
   std::size_t turn_ = 0;
 };
 
-Maker::Maker(std::shared_ptr<Device> device, const ResidencyOptions& options, unsigned threads, Trace& trace)
+Maker::Maker(std::shared_ptr<Device> device, Spares& spares, const ResidencyOptions& options, unsigned threads,
+             Trace& trace)
     : device_(std::move(device)),
       host_(open_device("host")),
+      spares_(spares),
       nonfinite_(options.nonfinite),
       kits_(device_, options.memory, threads),
       trace_(trace) {}

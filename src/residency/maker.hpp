@@ -2,6 +2,7 @@
 #pragma once
 
 #include "residency/kits.hpp"
+#include "residency/spares.hpp"
 #include "residency/trace.hpp"
 #include "residency/unit.hpp"
 
@@ -12,11 +13,6 @@
 #include <vector>
 
 namespace headrace::residency {
-
-/// A unit's tensors in one memory, in the order of the unit; one that isn't there has no buffer.
-using Form = std::vector<LoadedTensor>;
-
-std::uint64_t bytes_in(const Form& form) noexcept;
 
 /// What to make a unit from: the first of these that there is, else its map.
 struct Material {
@@ -35,7 +31,9 @@ struct Wanted {
 /// Thread-safe.
 class Maker {
  public:
-  Maker(std::shared_ptr<Device> device, const ResidencyOptions& options, unsigned threads, Trace& trace);
+  /// `spares`: gives the device's memory; outlives this.
+  Maker(std::shared_ptr<Device> device, Spares& spares, const ResidencyOptions& options, unsigned threads,
+        Trace& trace);
 
   /// Fills the forms that are wanted; all of their bytes have arrived when it returns. `check` is called before every
   /// piece, and ends it by throwing. Throws Error, naming the tensor: io, format, value, no_space, cancelled. After a
@@ -45,17 +43,16 @@ class Maker {
 
   std::uint64_t bytes_read() const noexcept { return bytes_read_; }
   std::uint64_t bytes_uploaded() const noexcept { return bytes_uploaded_; }
-  /// Bytes of the device that forms have been given, so far: what of a promise is memory already.
-  std::uint64_t bytes_allocated() const noexcept { return bytes_allocated_; }
 
  private:
   class Pass;
 
   const std::shared_ptr<Device> device_, host_;
+  Spares& spares_;
   const Nonfinite nonfinite_;
   Kits kits_;
   Trace& trace_;
-  std::atomic<std::uint64_t> bytes_read_{0}, bytes_uploaded_{0}, bytes_allocated_{0};
+  std::atomic<std::uint64_t> bytes_read_{0}, bytes_uploaded_{0};
 };
 
 }  // namespace headrace::residency

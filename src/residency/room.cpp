@@ -27,8 +27,8 @@ std::uint64_t Core::device_room() const {
   if (!options_.watch_free_memory) return room;
   // What is promised and not yet allocated is in what the device says is free. Asked in this order, so that what is
   // allocated meanwhile counts twice rather than not at all.
-  const std::uint64_t there = maker_.bytes_allocated() - freed_;
-  const auto free = device_->memory().free;
+  const std::uint64_t there = spares_.there();
+  const auto free = spares_.available();
   if (!free) return room;
   const std::uint64_t spoken_for = options_.reserve + device_account_.used() - std::min(device_account_.used(), there);
   return std::min(room, *free - std::min(*free, spoken_for));
@@ -68,6 +68,7 @@ bool Core::make_room(Lock& lock, const Set& set, std::uint64_t need, std::uint64
   const std::uint64_t room = device_room();
   if (need <= room) return true;
   Garbage garbage;
+  garbage.makes_way = true;
   const auto candidates = victims(set, sooner_than);
   std::uint64_t enough = room;
   for (const Entry* entry : candidates) enough += entry->unit.kept_bytes;
@@ -205,17 +206,14 @@ void Core::trim(Entry& entry, Garbage& garbage) {
 // Frees it without the lock, and only then says that there is room.
 void Core::discard(Lock& lock, Garbage garbage) {
   if (garbage.empty()) return;
-  std::uint64_t freed = 0;
-  for (const Form& form : garbage.device) freed += bytes_in(form);
   const auto running = discarding_.insert(++discards_).first;
   lock.unlock();
   const auto begin = Clock::now();
-  garbage.device.clear();
+  garbage.makes_way ? spares_.keep(std::move(garbage.device)) : spares_.free(std::move(garbage.device));
   garbage.host.clear();
   trace_.add("evict", begin, garbage.unit, garbage.device_promise + garbage.host_promise);
   lock.lock();
   discarding_.erase(running);
-  freed_ += freed;
   device_account_.give_back(garbage.device_promise);
   host_account_.give_back(garbage.host_promise);
   changed();
