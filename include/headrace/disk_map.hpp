@@ -115,7 +115,8 @@ class DiskMap {
   /// where it can't be had so: it isn't given as it is stored, is small (below 128 KiB), isn't in a file of this
   /// machine, can't be read (which `read` will explain), or lies where computing with it could give other results than
   /// with a copy: numbers of more than 2 bytes not at a multiple of 64, others not at one of their size. Throws Error:
-  /// invalid_argument (no such tensor), io (the file was written to since the map was made).
+  /// invalid_argument (no such tensor), io (the file was written to since the map was made; a read past the cache
+  /// failed).
   std::optional<LoadedTensor> view(std::string_view name) const;
   /// The same for whoever uses it again and again, and says when: see MappedTensor. Reads nothing yet, so a file that
   /// can't be read is an error when it is brought; else nothing for what `view` has nothing of. Throws what it throws.

@@ -99,7 +99,7 @@ struct ResidencyStats {
   std::uint64_t prefetch_failed = 0;                      ///< that ended in an error
   std::uint64_t evictions = 0, host_evictions = 0;        ///< of units, from the device and from the host
   std::uint64_t bytes_read = 0, bytes_uploaded = 0;       ///< from maps; to the device
-  std::uint64_t device_bytes = 0, peak_device_bytes = 0;  ///< promised: what is there and what is about to be
+  std::uint64_t device_bytes = 0, peak_device_bytes = 0;  ///< promised: there, or about to be; no spare memory
   std::uint64_t host_bytes = 0, peak_host_bytes = 0;
 
   /// Units that were there when they were asked for, of all: 0 to 1.

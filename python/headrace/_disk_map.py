@@ -161,13 +161,13 @@ class DiskMap(Mapping):
 
     def prefetch(self, names: Iterable[str]) -> None:
         """These will be wanted soon: in the background they are read into the system's cache, or, from a server, fetched
-        and held until they are released; what an InPlace would read past that cache is held until it is brought. Returns
-        at once. Raises KeyError for a name that isn't there."""
+        and held until they are released; what is read past that cache is held until it is asked for. Returns at once.
+        Raises KeyError for a name that isn't there."""
         self._core(self._own).prefetch([self._find(name, self._own)[1].name for name in _listed(names)])
 
     def release(self, names: Iterable[str], page_cache: bool = False) -> None:
-        """These won't be wanted for a while: what was fetched ahead is freed; with ``page_cache`` the system is asked
-        to forget what it has cached of their files too."""
+        """These won't be wanted for a while: what was fetched ahead, or stays mapped, is freed; with ``page_cache`` the
+        system is asked to forget what it has cached of their files too."""
         self._core(self._own).release([self._find(name, self._own)[1].name for name in _listed(names)], page_cache)
 
     @property

@@ -74,10 +74,6 @@ GilAgain::~GilAgain() {
 }
 
 // The thread that ends the interpreter may take the GIL until the last of Python's objects has gone.
-namespace {
-thread_local unsigned held_on_worker = 0;
-}
-
 GilOnWorker::GilOnWorker() {
   ++returning;
   if (is_for_others() || !nb::is_alive()) {
@@ -85,16 +81,12 @@ GilOnWorker::GilOnWorker() {
     refuse();
   }
   state_ = PyGILState_Ensure();
-  ++held_on_worker;
 }
 
 GilOnWorker::~GilOnWorker() {
-  --held_on_worker;
   PyGILState_Release(state_);
   --returning;
 }
-
-bool GilOnWorker::is_here() noexcept { return held_on_worker > 0; }
 
 void GilOnWorker::check() const {
   if (is_for_others()) refuse();

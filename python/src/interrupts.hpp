@@ -52,8 +52,6 @@ class GilOnWorker {
 
   /// Throws what the constructor would throw now.
   void check() const;
-  /// True on a thread that has one: a job waits for it, and it must not wait for a job.
-  static bool is_here() noexcept;
 
  private:
   PyGILState_STATE state_;

@@ -53,6 +53,40 @@ Buffer allocated_by(nb::handle allocate, Device& device, const TensorInfo& tenso
   return device.wrap(address, tensor.bytes, 0, std::move(owner));
 }
 
+// While it lives, this thread is in a callback of a stream's workers, and must not wait for them.
+thread_local const void* served = nullptr;
+class Serving {
+ public:
+  explicit Serving(const void* stream) noexcept : before_(std::exchange(served, stream)) {}
+  ~Serving() { served = before_; }
+  Serving(const Serving&) = delete;
+  Serving& operator=(const Serving&) = delete;
+
+ private:
+  const void* const before_;
+};
+
+// What a fetch gave, read for a stream.
+class Served final : public ByteStream {
+ public:
+  Served(std::shared_ptr<ByteStream> bytes, const void* stream) : bytes_(std::move(bytes)), stream_(stream) {}
+
+  std::optional<std::uint64_t> size() const override { return bytes_->size(); }
+  bool ranges() const override { return bytes_->ranges(); }
+  std::size_t read(std::span<std::byte> out) override {
+    const Serving now(stream_);
+    return bytes_->read(out);
+  }
+  std::size_t read_at(std::uint64_t offset, std::span<std::byte> out) override {
+    const Serving now(stream_);
+    return bytes_->read_at(offset, out);
+  }
+
+ private:
+  const std::shared_ptr<ByteStream> bytes_;
+  const void* const stream_;
+};
+
 /// A WeightStream that Python's threads share: each tensor goes to one of them, and any may end it. What it is made of
 /// waits for workers, and they for the GIL: everything here lets go of it first.
 class Stream {
@@ -62,6 +96,12 @@ class Stream {
       : allocate_(nb::borrow(allocate)), token_(cancel) {
     LoadOptions options = load_options(given);
     options.source.cancel = token_.get();
+    if (options.source.fetch) {
+      options.source.fetch = [this, fetch = std::move(options.source.fetch)](const std::string& file) {
+        const Serving now(this);
+        return std::make_shared<Served>(fetch(file), this);
+      };
+    }
     progress_ = progress;
     options.on_progress = [this](const Progress& now) { relay(progress_)(now); };
     if (!on_plan.is_none())
@@ -70,7 +110,10 @@ class Stream {
       interruptibly(token_.get(), [&] {
         const std::shared_ptr<Device> to = open_device(device);
         if (!allocate_.is_none())
-          options.allocate = [this, to](const TensorInfo& tensor) { return allocated_by(allocate_, *to, tensor); };
+          options.allocate = [this, to](const TensorInfo& tensor) {
+            const Serving now(this);
+            return allocated_by(allocate_, *to, tensor);
+          };
         stream_ = std::make_shared<WeightStream>(stream(location, to, options));
       });
     } catch (...) {
@@ -102,12 +145,12 @@ class Stream {
   }
 
   // Ends the work, and a wait for a tensor: another thread's, or that of this one, whose callback it is that calls. A
-  // worker's callback (fetch, allocate) can't wait for the workers: who takes the next tensor does.
+  // callback of its workers (fetch, allocate) can't wait for them: who takes the next tensor does.
   void close() {
     const GilReleased released;
     if (!now()) return;
     token_.get().cancel();
-    if (has_turn() || GilOnWorker::is_here()) {
+    if (has_turn() || served == this) {
       closing_ = true;
       return;
     }

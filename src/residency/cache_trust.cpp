@@ -26,14 +26,9 @@ bool CacheTrust::reads_past(std::uint32_t tensor) {
     state.losses = static_cast<std::uint8_t>(std::min<unsigned>(state.losses + 1U, kMostDoubled));
     state.uses = static_cast<std::uint16_t>(fewest + tensor / kTogether % fewest);
   }
-  state.past = state.uses > 0;
-  if (state.past) --state.uses;
-  return state.past;
-}
-
-bool CacheTrust::is_past(std::uint32_t tensor) {
-  const std::lock_guard lock(mutex_);
-  return of(tensor).past;
+  if (state.uses == 0) return false;
+  --state.uses;
+  return true;
 }
 
 void CacheTrust::gave(std::uint32_t tensor, bool was_there) {
@@ -41,7 +36,6 @@ void CacheTrust::gave(std::uint32_t tensor, bool was_there) {
   State& state = of(tensor);
   if (was_there && state.expected) state.losses = 0;  // it has stayed; else somebody has just brought it
   state.expected = true;
-  state.past = false;
   state.uses = 0;
 }
 

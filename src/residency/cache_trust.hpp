@@ -18,15 +18,12 @@ class CacheTrust {
 
   /// A tensor that the cache doesn't have will be read now. True: past the cache. Asked once for each use.
   bool reads_past(std::uint32_t tensor);
-  /// What was answered last; a use may be several reads.
-  bool is_past(std::uint32_t tensor);
   /// A tensor was read into the cache, or is in it.
   void gave(std::uint32_t tensor, bool was_there);
 
  private:
   struct State {
     bool expected = false;    // it should be in the cache
-    bool past = false;        // the use that was asked about last goes past it
     std::uint8_t losses = 0;  // since it was last found there
     std::uint16_t uses = 0;   // so many go past it still
   };

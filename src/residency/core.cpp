@@ -31,7 +31,7 @@ Core::Core(std::shared_ptr<Device> device, const ResidencyOptions& options)
     : device_(std::move(device)),
       options_(options),
       trace_(options.trace_events),
-      spares_(device_, options.limit),
+      spares_(device_, options.limit, options.watch_free_memory ? std::optional(options.reserve) : std::nullopt),
       maker_(device_, spares_, options, options.threads + kCallers, trace_),
       device_account_(options.limit),
       host_account_(options.host_limit) {
@@ -56,7 +56,7 @@ void Core::close() noexcept {
   for (Entry& entry : entries_) trim(entry, garbage);
   discard(lock, std::move(garbage));
   lock.unlock();
-  spares_.clear();
+  spares_.clear(true);
 }
 
 ModelId Core::add(std::string name, const std::shared_ptr<const DiskMap>& map, const std::vector<UnitSpec>& units) {

@@ -171,6 +171,7 @@ class Core {
   std::deque<Model> models_;
   std::deque<Entry> entries_;  // never moved: leases point at them
   std::deque<const Request*> waiting_;
+  std::uint64_t freed_ = 0;             // bytes of the device that forms had, so far
   std::uint64_t discards_ = 0;          // so far
   std::set<std::uint64_t> discarding_;  // those of them that aren't over
   bool closed_ = false;

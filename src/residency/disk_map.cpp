@@ -142,8 +142,12 @@ class DiskMap::Impl {
     auto lent = lent_.lend(*plan_->file_of(tensor).file(), from.offset, static_cast<std::size_t>(from.bytes));
     if (!lent.is_there) {
       const auto use = past_cache_.begin_use(index);
-      if (use.block.memory) return past_cache(index, use.block);
-      if (!lent.memory || !(use.is_cached || lent.bring())) return std::nullopt;
+      const bool brought = !use.block.memory && lent.memory && (use.is_cached || lent.bring());
+      if (!brought) {
+        lent = {};
+        lent_.forget(*plan_->file_of(tensor).file(), from.offset);  // none of it was looked at
+        return use.block.memory ? std::optional(past_cache(index, use.block)) : std::nullopt;
+      }
     }
     require_unchanged(index);
     ++reads_;
@@ -188,6 +192,7 @@ class DiskMap::Impl {
 
   void release(std::uint32_t index, bool page_cache) const {
     ahead_.release(index);
+    past_cache_.release(index);
     if (const io::File* file = plan_->file_of(in_plan_[index]).file())
       lent_.forget(*file, plan_->source_of(in_plan_[index]).offset);
     if (ahead_.bytes() == 0) past_cache_.trim();

@@ -12,7 +12,7 @@ namespace headrace::residency {
 namespace {
 
 // The thread that reads ahead, and somebody who can't wait.
-constexpr unsigned kReadAtOnce = 2;
+constexpr unsigned kReadAtOnce = 2, kLanes = kReadAtOnce * io::DirectReaders::kOpen;
 
 std::uint64_t largest_of(const Plan::Impl& plan) {
   std::uint64_t largest = 0;
@@ -33,10 +33,20 @@ void read_from(const io::DirectReader& reader, std::uint64_t first, std::span<st
 
 }  // namespace
 
+std::uint64_t PastCache::staging_of(std::uint64_t memory) noexcept {
+  constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+  const std::uint64_t lane = std::min(memory / 16 / kLanes / kMiB, std::uint64_t{8}) * kMiB;
+  return kLanes * lane;
+}
+
+// Blocks need no more of a lane than the ends of a read.
 PastCache::PastCache(const Tensors& tensors, ReadAhead& ahead, std::uint64_t memory)
     : tensors_(tensors),
       ahead_(ahead),
-      readers_(kReadAtOnce, static_cast<std::size_t>(staging_of(memory) / (kReadAtOnce * io::DirectReaders::kOpen)),
+      fills_memory_(staging_of(memory) > 0),
+      readers_(kReadAtOnce,
+               std::max<std::size_t>(static_cast<std::size_t>(staging_of(memory) / kLanes),
+                                     io::DirectReader::kDepth * io::DirectReader::kAlignment),
                io::DirectReader::Engine::pread),
       blocks_(ahead_of(memory), largest_of(tensors.plan)),
       trust_(tensors.plan.tensors.size()) {}
@@ -72,8 +82,38 @@ bool PastCache::read_part(std::uint32_t tensor, std::uint64_t offset, std::span<
   if (!is_given_as_stored(tensor) || block == 0 || offset % block != 0 || out.size() % block != 0 ||
       offset > info.bytes || out.size() > info.bytes - offset)
     return false;
-  const bool past = offset == 0 ? goes_past(tensor, in_cache(tensor), false) : trust_.is_past(tensor);
-  return past && read_into(tensor, offset, out);
+  if (offset == 0 && !begin_parts(tensor)) return false;
+  Block ahead;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto use = in_parts_.find(tensor);
+    if (use == in_parts_.end()) return false;
+    ahead = use->second;
+    if (offset + out.size() == info.bytes) in_parts_.erase(use);
+  }
+  if (!ahead.memory) return read_into(tensor, offset, out);
+  std::ranges::copy(std::span(ahead.memory.get() + offset, out.size()), out.begin());
+  return true;
+}
+
+// False where it goes through the cache.
+bool PastCache::begin_parts(std::uint32_t tensor) {
+  std::optional<Block> ahead = ahead_.take(tensor);
+  const bool is_here = ahead && ahead->memory;
+  const bool past = is_here || goes_past(tensor, in_cache(tensor), ahead.has_value());
+  const std::lock_guard lock(mutex_);
+  in_parts_.erase(tensor);
+  if (past) in_parts_.emplace(tensor, is_here ? *std::move(ahead) : Block{});
+  return past;
+}
+
+void PastCache::release(std::uint32_t tensor) {
+  Block gone;  // freed without the lock
+  const std::lock_guard lock(mutex_);
+  const auto use = in_parts_.find(tensor);
+  if (use == in_parts_.end()) return;
+  gone = std::move(use->second);
+  in_parts_.erase(use);
 }
 
 bool PastCache::wants_ahead(std::uint32_t tensor) {
@@ -124,7 +164,7 @@ std::shared_ptr<const io::DirectReader> PastCache::reader_of(std::uint32_t tenso
 }
 
 bool PastCache::read_into(std::uint32_t tensor, std::uint64_t offset, std::span<std::byte> out) {
-  const auto reader = reader_of(tensor);
+  const auto reader = fills_memory_ ? reader_of(tensor) : nullptr;
   if (!reader) return false;
   const std::uint64_t first = tensors_.plan.source_of(tensors_.in_plan[tensor]).offset + offset;
   read_from(*reader, first, out, tensors_.infos[tensor].name);

@@ -12,7 +12,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 namespace headrace::residency {
@@ -33,8 +35,9 @@ class PastCache {
 
   /// Of a map's `memory` bytes, those of blocks that are read before they are used: two large layers, mostly.
   static std::uint64_t ahead_of(std::uint64_t memory) noexcept { return memory / 10; }
-  /// And those of what is read for memory that the disk can't write to.
-  static std::uint64_t staging_of(std::uint64_t memory) noexcept { return memory / 16; }
+  /// And those of what is read for memory that the disk can't write to. Less than 1 MiB at once would be slower than
+  /// the cache: then it is none, and such memory is filled through that.
+  static std::uint64_t staging_of(std::uint64_t memory) noexcept;
 
   /// `ahead`: what is read before its use, with `block`. It and what `tensors` refers to outlive this, and may be made
   /// later.
@@ -48,7 +51,8 @@ class PastCache {
   Use begin_use(std::uint32_t tensor);
   /// The same into memory that is there; false where the cache has to do.
   bool read(std::uint32_t tensor, std::span<std::byte> out);
-  /// Part of it, from byte `offset` on. A use begins with the first.
+  /// Part of it, from byte `offset` on. A use begins with the first part and ends with the last; what somebody reads
+  /// alone from its middle goes through the cache.
   bool read_part(std::uint32_t tensor, std::uint64_t offset, std::span<std::byte> out);
 
   /// Whether it should be read ahead so.
@@ -56,6 +60,8 @@ class PastCache {
   /// All of it. No memory where the file isn't read so, or there is none.
   Block block(std::uint32_t tensor);
 
+  /// It won't be used for a while, by whoever has read some parts of it.
+  void release(std::uint32_t tensor);
   /// Memory that waits to be used again goes back to the system.
   void trim() const noexcept { blocks_.trim(); }
   /// Of the files, so far.
@@ -67,12 +73,16 @@ class PastCache {
   bool goes_past(std::uint32_t tensor, InCache there, bool was_to_be_ahead);
   std::shared_ptr<const io::DirectReader> reader_of(std::uint32_t tensor) const;
   bool read_into(std::uint32_t tensor, std::uint64_t offset, std::span<std::byte> out);
+  bool begin_parts(std::uint32_t tensor);
 
   const Tensors tensors_;
   ReadAhead& ahead_;
+  const bool fills_memory_;
   const io::DirectReaders readers_;
   const BlockPool blocks_;
   CacheTrust trust_;
+  std::mutex mutex_;
+  std::unordered_map<std::uint32_t, Block> in_parts_;  // uses under way: what was read ahead of one, or nothing
   std::atomic<std::uint64_t> bytes_read_{0};
 };
 

@@ -27,7 +27,7 @@ std::uint64_t Core::device_room() const {
   if (!options_.watch_free_memory) return room;
   // What is promised and not yet allocated is in what the device says is free. Asked in this order, so that what is
   // allocated meanwhile counts twice rather than not at all.
-  const std::uint64_t there = spares_.there();
+  const std::uint64_t there = spares_.given() - freed_;
   const auto free = spares_.available();
   if (!free) return room;
   const std::uint64_t spoken_for = options_.reserve + device_account_.used() - std::min(device_account_.used(), there);
@@ -209,11 +209,13 @@ void Core::discard(Lock& lock, Garbage garbage) {
   const auto running = discarding_.insert(++discards_).first;
   lock.unlock();
   const auto begin = Clock::now();
-  garbage.makes_way ? spares_.keep(std::move(garbage.device)) : spares_.free(std::move(garbage.device));
+  const std::uint64_t freed =
+      garbage.makes_way ? spares_.keep(std::move(garbage.device)) : spares_.free(std::move(garbage.device));
   garbage.host.clear();
   trace_.add("evict", begin, garbage.unit, garbage.device_promise + garbage.host_promise);
   lock.lock();
   discarding_.erase(running);
+  freed_ += freed;
   device_account_.give_back(garbage.device_promise);
   host_account_.give_back(garbage.host_promise);
   changed();

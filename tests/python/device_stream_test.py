@@ -170,6 +170,29 @@ def test_closed_by_what_it_reads_from(model):
     assert closed == [True] and stream.report.tensors < len(stream) == 20
 
 
+def test_what_it_reads_from_drops_another(model):
+    """Whose workers wait for it meanwhile, and may want the interpreter."""
+    class Source:
+        def __init__(self, others):
+            self.file, self.others = open(model, "rb"), others
+
+        def read(self, n):
+            if self.file.tell() > 1 << 17 and self.others:
+                self.others.pop()
+                gc.collect()
+            return self.file.read(min(n, 1 << 14))
+
+    def take():
+        others = [headrace.stream("x/m.safetensors", fetch=lambda location: Source([])) for _ in range(3)]
+        for other in others:
+            next(other)
+        del other
+        assert len(list(headrace.stream("x/m.safetensors", fetch=lambda location: Source(others)))) == 20
+        assert others == []
+
+    within(60, take)
+
+
 def test_its_own_progress_takes_nothing(model):
     refused = []
 

@@ -27,7 +27,7 @@ namespace {
 using residency::LentPages;
 
 // Parts that begin and end anywhere: neighbours have a page in common.
-constexpr std::uint64_t kPart = (std::uint64_t{256} << 10) + 1000;
+constexpr std::uint64_t kPart = (std::uint64_t{2} << 20) + 1000;
 constexpr unsigned kParts = 8;
 
 struct LentPagesTest : testing::Test {
@@ -184,11 +184,12 @@ TEST_F(LentPagesTest, SomeStaysMapped) {
       most = std::max(most, test::mapped_bytes_of(path));
     }
   }
-  EXPECT_LT(most, kParts * kPart);
+  EXPECT_LE(most, 4 * kPart + (std::uint64_t{4} << 20));  // idle, and lent; large pages reach into neighbours
   LentPages none(0);
   EXPECT_TRUE(holds(none.lend(*file, 0, kPart).memory, value(0)));
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need all addresses
 // Where each mapping counts by its size.
 TEST_F(LentPagesTest, WhereAddressesAreLimitedEachPartIsMappedAlone) {
   struct rlimit before {};
@@ -205,6 +206,7 @@ TEST_F(LentPagesTest, WhereAddressesAreLimitedEachPartIsMappedAlone) {
   }
   ::setrlimit(RLIMIT_AS, &before);
 }
+#endif
 
 TEST_F(LentPagesTest, APartOutlivesAll) {
   std::shared_ptr<std::byte> part;
@@ -231,7 +233,7 @@ TEST_F(LentPagesTest, ManyThreads) {
   std::vector<std::jthread> threads;
   for (unsigned t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
-      for (unsigned n = 0; n < 200; ++n) {
+      for (unsigned n = 0; n < 40; ++n) {
         const unsigned i = (n * 5 + t) % kParts;
         const auto part = lend(i);
         wrong += !holds(part, value(i));

@@ -207,6 +207,39 @@ TEST_F(PastCacheTest, CopiesOfWhatTheCacheHasLostAreReadPastItToo) {
   EXPECT_LE(past, 16U);
 }
 
+TEST_F(PastCacheTest, PartsOfWhatWasReadAheadAreGivenToo) {
+  const DiskMap map(path, {.memory = 20 * kTensors * (kBytes + 4096)});
+  use_once(map);
+  drop();
+  map.prefetch(names);
+  wait_until([&] { return map.statistics().cached_bytes == kTensors * kBytes; });
+  const std::uint64_t before = map.statistics().bytes_read;
+  std::vector<std::byte> out(kBytes);
+  for (unsigned i = 0; i < kTensors; ++i) {
+    for (std::size_t at = 0; at < kBytes; at += kBytes / 4)
+      map.read_part(names[i], at, std::span(out).subspan(at, kBytes / 4));
+    EXPECT_EQ(out, tensors[i + 1].bytes);
+  }
+  EXPECT_EQ(map.statistics().bytes_read, before);
+  // A part alone, from the middle, is no use of the tensor, and the cache has it then.
+  drop();
+  map.read_part(names[0], kBytes / 2, std::span(out).first(8192));
+  EXPECT_GT(share(), 0);
+}
+
+TEST_F(PastCacheTest, WithLittleMemoryCopiesGoThroughTheCache) {
+  const DiskMap map(path, {.memory = 16 << 20});
+  std::vector<std::byte> out(kBytes);
+  for (int pass = 0; pass < 3; ++pass) {
+    drop();
+    for (unsigned i = 0; i < kTensors; ++i) {
+      map.read(names[i], out);
+      EXPECT_EQ(out, tensors[i + 1].bytes);
+    }
+    EXPECT_GT(share(), 0.9);
+  }
+}
+
 TEST_F(PastCacheTest, APartThatIsNotWholeBlocksIsRefusedWhereverItIs) {
   const DiskMap map(path);
   std::vector<std::byte> whole(kBytes), odd(999);

@@ -43,34 +43,31 @@ struct SparesTest : testing::Test {
 };
 
 TEST_F(SparesTest, WhatMadeWayIsUsedAgain) {
-  Spares spares(device, 1000);
+  Spares spares(device, 1000, {});
   keep(spares, form(spares, {300, 20, 0}));
   EXPECT_EQ(device->counts().bytes, 320U);
-  EXPECT_EQ(spares.there(), 0U);
   const Form next = form(spares, {20, 300, 0});
   EXPECT_EQ(device->counts().freed, 0U);
   EXPECT_EQ(device->counts().bytes, 320U);
-  EXPECT_EQ(spares.there(), 320U);
+  EXPECT_EQ(spares.given(), 640U);
 }
 
 TEST_F(SparesTest, WithinTheLimit) {
-  Spares spares(device, 1000);
+  Spares spares(device, 1000, {});
   Form stays = form(spares, {400});
   keep(spares, form(spares, {300, 300}));
   EXPECT_EQ(device->counts().bytes, 1000U);
   Form next = form(spares, {350});  // of another size: both have to go
   EXPECT_EQ(device->counts().bytes, 750U);
   EXPECT_LE(device->counts().high_water, 1000U);
-  EXPECT_EQ(spares.there(), 750U);
   free(spares, std::move(next));
   free(spares, std::move(stays));
   spares.clear();
   EXPECT_EQ(device->counts().bytes, 0U);
-  EXPECT_EQ(spares.there(), 0U);
 }
 
 TEST_F(SparesTest, NoMoreThanTwoUnitsOfThem) {
-  Spares spares(device, {});
+  Spares spares(device, {}, {});
   std::vector<Form> forms;
   for (int i = 0; i < 5; ++i) forms.push_back(form(spares, {100}));
   spares.keep(std::move(forms));
@@ -78,14 +75,30 @@ TEST_F(SparesTest, NoMoreThanTwoUnitsOfThem) {
 }
 
 TEST_F(SparesTest, WhereTheDeviceHasNoMemoryTheyGoFirst) {
-  Spares spares(device, {});
+  Spares spares(device, {}, {});
   device->limit(500);
   keep(spares, form(spares, {300}));
   EXPECT_EQ(spares.available(), 500U);
   const Form larger = form(spares, {400});
   EXPECT_EQ(device->counts().bytes, 400U);
   EXPECT_EQ(test::error_of([&] { (void)spares.allocate(200); }).code(), ErrorCode::no_space);
-  EXPECT_EQ(spares.there(), 400U);
+}
+
+TEST_F(SparesTest, NoneTakesWhatOthersWantLeftFree) {
+  Spares spares(device, {}, 200);
+  device->limit(1000);
+  keep(spares, form(spares, {300}));
+  Form next = form(spares, {450});  // 250 would be left, with the spare
+  EXPECT_EQ(device->counts().bytes, 750U);
+  keep(spares, form(spares, {150}));  // it was allocated at the spare's expense
+  EXPECT_EQ(device->counts().bytes, 600U);
+  keep(spares, std::move(next));
+  Form large = form(spares, {700});
+  EXPECT_EQ(device->counts().bytes, 700U);
+  keep(spares, std::move(large));
+  spares.clear(true);
+  keep(spares, form(spares, {100}));  // nobody comes any more
+  EXPECT_EQ(device->counts().bytes, 0U);
 }
 
 TEST_F(SparesTest, PassesAllocateNothingNew) {
@@ -114,7 +127,7 @@ TEST_F(SparesTest, PassesAllocateNothingNew) {
 }
 
 TEST_F(SparesTest, ManyThreads) {
-  Spares spares(device, 4000);
+  Spares spares(device, 4000, {});
   std::vector<std::jthread> threads;
   for (unsigned t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
@@ -126,7 +139,6 @@ TEST_F(SparesTest, ManyThreads) {
   }
   threads.clear();
   EXPECT_LE(device->counts().high_water, 4000U);
-  EXPECT_EQ(spares.there(), 0U);
   spares.clear();
   EXPECT_EQ(device->counts().bytes, 0U);
 }
