@@ -147,14 +147,14 @@ def test_closed_by_its_own_progress(model, source):
 
 
 def test_closed_by_what_it_reads_from(model):
-    closed = []
+    closed, opened = [], threading.Event()
 
     class Source:
         def __init__(self):
             self.file = open(model, "rb")
 
         def read(self, n):
-            if self.file.tell() > 1 << 17 and not closed:
+            if self.file.tell() > 1 << 17 and not closed and opened.wait(30):
                 stream.close()
                 closed.append(True)
             return self.file.read(min(n, 1 << 14))
@@ -166,6 +166,7 @@ def test_closed_by_what_it_reads_from(model):
             next(stream)
 
     stream = headrace.stream("x/m.safetensors", fetch=lambda location: Source())
+    opened.set()
     within(60, take)
     assert closed == [True] and stream.report.tensors < len(stream) == 20
 
