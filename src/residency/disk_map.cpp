@@ -162,7 +162,7 @@ class DiskMap::Impl {
     for_ranges(index, [&](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
       const io::File* file = source.file();
       distant |= file == nullptr;
-      wanted |= file == nullptr || !io::is_cached(*file, first, bytes).value_or(false);
+      wanted |= file == nullptr || residency::in_cache(*file, first, bytes) != residency::InCache::all;
     });
     if (!wanted || ahead_.knows(index)) return;
     const How how = distant ? How::held : past_cache_.wants_ahead(index) ? How::once : How::into_cache;
