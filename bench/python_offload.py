@@ -30,7 +30,7 @@ import time
 import types
 from pathlib import Path
 
-from support import machine, memory_group
+from support import machine, memory_group, read_through
 
 BLOCKS = 32
 PROGRAM = 300 << 20  # bytes
@@ -265,10 +265,7 @@ def main() -> None:
 def read_anew(path: Path) -> None:
     """The size of the cache's pages is that which whoever read the file last asked for: the same for all."""
     forget([path])
-    with open(path, "rb", buffering=0) as file:
-        part = bytearray(8 << 20)
-        while file.readinto(part):
-            pass
+    read_through(path)
 
 
 def run_child(arguments, name: str, path: Path, width: int, tokens: int, group: Path | None) -> dict | None:

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from support import machine, memory_group, write_model
+from support import machine, memory_group, read_through, write_model
 
 UNITS = 96
 WAYS = {"all resident": ("residency", 1.0), "a quarter resident": ("residency", 0.25), "plain loop": ("loop", 0.0)}
@@ -31,13 +31,11 @@ def passes(arguments, way: str, path: Path, work: int, kind: str, group: Path | 
         if kind == "capped":
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    with open(path, "rb", buffering=0) as file:  # the same cache for all; in a group it must be the group's
-        if kind == "capped":
+    if kind == "capped":  # what is cached must be in the group's share
+        with open(path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        else:
-            part = bytearray(8 << 20)
-            while file.readinto(part):
-                pass
+    else:
+        read_through(path)
     done = subprocess.run([arguments.program, str(path), name, str(share), str(work), str(arguments.runs),
                            *(["cold"] if kind == "cold" else [])], stdout=subprocess.PIPE, check=True, preexec_fn=enter)
     return json.loads(done.stdout)

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -96,8 +95,8 @@ int run(char** argv, bool cold) {
   std::vector<double> seconds;
   std::uint64_t sum = 0, read = 0;
   ResidencyStats learnt;
-  for (int i = -2; i < passes;
-       ++i) {  // two that aren't counted: one that learns, one in which the system drops what it will
+  // Two that aren't counted: in one the order is learnt, by the second the system has dropped what it will.
+  for (int i = -2; i < passes; ++i) {
     if (i == 0 && residency) learnt = residency->stats();
     if (cold) drop_cached(checkpoint);
     const std::uint64_t before = number_in("/proc/self/io", "read_bytes:");

@@ -65,6 +65,12 @@ struct PastCacheTest : testing::Test {
       EXPECT_FALSE(map.load_past_cache(name));
     }
   }
+  void read_all_ahead(const DiskMap& map) const {  // of which the cache has lost all
+    use_once(map);
+    drop();
+    map.prefetch(names);
+    wait_until([&] { return map.statistics().cached_bytes == kTensors * kBytes; });
+  }
   static void wait_until(auto&& condition) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (!condition() && std::chrono::steady_clock::now() < deadline)
@@ -209,10 +215,7 @@ TEST_F(PastCacheTest, CopiesOfWhatTheCacheHasLostAreReadPastItToo) {
 
 TEST_F(PastCacheTest, PartsOfWhatWasReadAheadAreGivenToo) {
   const DiskMap map(path, {.memory = 20 * kTensors * (kBytes + 4096)});
-  use_once(map);
-  drop();
-  map.prefetch(names);
-  wait_until([&] { return map.statistics().cached_bytes == kTensors * kBytes; });
+  read_all_ahead(map);
   const std::uint64_t before = map.statistics().bytes_read;
   std::vector<std::byte> out(kBytes);
   for (unsigned i = 0; i < kTensors; ++i) {
@@ -271,10 +274,7 @@ TEST_F(PastCacheTest, WhatIsLentIsReadPastItToo) {
 
 TEST_F(PastCacheTest, WhatWasReadAheadIsGivenHoweverItIsAskedFor) {
   const DiskMap map(path, {.memory = 20 * kTensors * (kBytes + 4096)});
-  use_once(map);
-  drop();
-  map.prefetch(names);
-  wait_until([&] { return map.statistics().cached_bytes == kTensors * kBytes; });
+  read_all_ahead(map);
   const std::uint64_t before = map.statistics().bytes_read;
   std::vector<std::byte> out(kBytes);
   for (unsigned i = 0; i < kTensors; i += 2) {
