@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Times a model that isn't in memory: passes of a transformer-like model of bf16 layers on the CPU, all of whose weights
-are on disk, beside one that is resident; each way in a process of its own, which also says its peak memory.
+are on disk, beside one that is resident; each way in processes of its own, which also say their peak memory.
 
-    PYTHONPATH=build/release/python python_offload.py [--size 1.8] [--tokens 4 256] [--runs 3] [--folder .] [--only NAME …]
+    PYTHONPATH=build/release/python python_offload.py [--size 1.8] [--tokens 4 256] [--rounds 2] [--runs 3] [--folder .]
+                                                      [--only NAME …]
 
 Beside headrace.torch.enable_vram_management (nothing kept; 5 % and a quarter of the weights kept): accelerate's disk
 offload, DiffSynth-Studio's, and safe_open in each layer's forward. What isn't installed is skipped, and said so. What
@@ -210,7 +211,7 @@ def report(name: str, found: dict, base: dict | None, ours: dict | None) -> None
         if base is not None:
             resident_pass = statistics.median(base["warm"])
             extra = statistics.median(times) - resident_pass
-            text += f", + {extra:5.2f}"
+            text += f", + {extra:6.3f}"
             if ours is not None and kind in ours:
                 own = statistics.median(ours[kind]) - resident_pass
                 text += f", headrace / it {own / extra:5.2f}" if extra > 0 else ""
@@ -222,7 +223,8 @@ def main() -> None:
     parser.add_argument("--size", type=float, default=1.8, help="GB")
     parser.add_argument("--tokens", type=int, nargs="+", default=[4, 256],
                         help="of a pass: how much is computed with each weight")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2, help="processes of each way, one way after the other")
+    parser.add_argument("--runs", type=int, default=3, help="passes of each process that are counted")
     parser.add_argument("--folder", type=Path, default=Path("."))
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--cap", type=float, default=0.75, help="of the model: memory of the capped passes; 0: none of them")
@@ -249,9 +251,11 @@ def main() -> None:
         headrace.save_safetensors_streaming(
             ((name, (torch.randn(shape, generator=generator) / width**0.5).bfloat16()) for name, _, shape in tensors),
             path, tensors)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())  # the cache keeps what isn't on the disk yet, whoever asks
         print(f"{machine()}, load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; {path.stat().st_size / 1e9:.2f} GB BF16 "
-              f"in {len(tensors)} layers; {arguments.runs} passes after one that isn't counted; median (min … max); + is a pass "
-              "less the resident one; peak beyond what importing takes", flush=True)
+              f"in {len(tensors)} layers; {arguments.runs} passes after one that isn't counted, in each of {arguments.rounds} "
+              "processes; median (min … max); + is a pass less the resident one; peak beyond what importing takes", flush=True)
         cap = int(arguments.cap * path.stat().st_size) + PROGRAM
         with memory_group(cap) if arguments.cap else contextlib.nullcontext() as group:
             if arguments.cap:
@@ -277,21 +281,31 @@ def run_child(arguments, name: str, path: Path, width: int, tokens: int, group: 
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 
 
+def joined(rows: dict, more: dict) -> dict:
+    """What two processes of a way found."""
+    times = {kind: rows.get(kind, []) + more.get(kind, []) for kind in ("warm", "cold", "capped") if kind in {**rows, **more}}
+    return {**more, **times, "peak": max(rows["peak"], more["peak"])}
+
+
 def compare(arguments, path: Path, width: int, tokens: int, group: Path | None) -> None:
-    """All ways, each in a process of its own."""
+    """All ways, each in processes of its own."""
     found: dict[str, dict] = {}
-    for name in arguments.only:
-        row = run_child(arguments, name, path, width, tokens, None)
-        if row is None:
-            print(f"{name:<24} failed")
-            continue
-        if group is not None and name != "resident" and "skipped" not in row:
-            capped = run_child(arguments, name, path, width, tokens, group)
-            if capped is None:
-                print(f"{name:<24} failed with so little memory")
-            else:
-                row["capped"] = capped["capped"]
-        found[name] = row
+    for _ in range(arguments.rounds):
+        for name in arguments.only:
+            if "skipped" in found.get(name, {}):
+                continue
+            row = run_child(arguments, name, path, width, tokens, None)
+            if row is None:
+                print(f"{name:<24} failed")
+                continue
+            if group is not None and name != "resident" and "skipped" not in row:
+                capped = run_child(arguments, name, path, width, tokens, group)
+                if capped is None:
+                    print(f"{name:<24} failed with so little memory")
+                else:
+                    row["capped"] = capped["capped"]
+            found[name] = joined(found[name], row) if name in found else row
+    for name, row in found.items():
         ours = found.get("headrace, nothing kept") if not name.startswith(("headrace", "resident")) else None
         report(name, row, found.get("resident") if name != "resident" else None, ours)
     sums = {name: row["sum"] for name, row in found.items() if "sum" in row}
