@@ -56,8 +56,8 @@ class MappedTensor {
   LoadedTensor tensor;
 
   /// Who looks at it afterwards doesn't wait for the disk: what the system's cache hasn't is read into this process's
-  /// memory before this returns. Throws Error(io).
-  void bring() const;
+  /// memory before this returns. True when the cache had it. Throws Error(io).
+  bool bring() const;
   /// True once the system's cache has given most of it up, where it says so (Linux 6.5): who looks waits for the disk.
   bool is_lost() const noexcept;
   /// They leave this process's memory, with what was written to them. Looked at again they come back, one after the

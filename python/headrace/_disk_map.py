@@ -153,11 +153,11 @@ class DiskMap(Mapping):
         stored as another type, is small, isn't in a file of this machine, or lies where computing with it could give
         other results than with a copy: numbers of more than 2 bytes not at a multiple of 64."""
         core, row = self._find(name, self._own)
-        pages = core.map(row.name) if row.dtype == dtype_name(dtype, tensor=name) else None
+        pages = core.in_place(row.name) if row.dtype == dtype_name(dtype, tensor=name) else None
         if pages is None:
             return None
         self._require_same(row)
-        return InPlace(core, row.name, pages)
+        return InPlace(pages)
 
     def prefetch(self, names: Iterable[str]) -> None:
         """These will be wanted soon: in the background they are read into the system's cache, or, from a server, fetched
@@ -231,11 +231,10 @@ class InPlace:
     What that has lost since the last use, of a model larger than it, is read past it, so that the rest stays there: into
     memory that is used again once nothing views it. What is written to the tensor stays in this process."""
 
-    __slots__ = ("_core", "_name", "_pages", "_there", "_brought")
+    __slots__ = ("was_cached", "_pages", "_there", "_brought")
 
-    def __init__(self, core: _core.DiskMap, name: str, pages: _core.MappedTensor) -> None:
-        self._core = core
-        self._name = name
+    def __init__(self, pages: _core.InPlace) -> None:
+        self.was_cached = False  # when it was brought
         self._pages = pages
         # It stays, as it takes no memory while its pages are away.
         self._there = _weight(pages.take())
@@ -244,13 +243,13 @@ class InPlace:
     def bring(self, past_cache: bool = True, stays: bool = False) -> torch.nn.Parameter:
         """The tensor; who looks at it doesn't wait for the disk. `past_cache`: it may be such a copy; if it `stays`, it
         is none of that memory for long. Raises IoError, as ``require_intact``."""
-        copy = self._core.load_past_cache(self._name) if past_cache else None
-        if copy is not None:
-            self.let_go()
-            return _weight(copy, stays)
-        self._brought = True
-        self._pages.bring()
-        return self._there
+        there = self._pages.bring(past_cache)
+        self.was_cached = there is True
+        if there is True or there is False:
+            self._brought = True
+            return self._there
+        self.let_go()
+        return _weight(there, stays)
 
     def is_lost(self) -> bool:
         """It was brought, and the system's cache has given most of its pages up: who looks waits for the disk."""

@@ -99,26 +99,35 @@ auto tensor_or_none(const Mapped& mapped, const nb::str& name, How how) {
   return (mapped.map.*how)(text);
 }
 
-// A tensor that lies in its file.
-nb::object map(const Mapped& mapped, const nb::str& name) {
-  auto tensor = tensor_or_none(mapped, name, &DiskMap::map);
-  return tensor ? nb::cast(std::move(*tensor)) : nb::none();
-}
-
-template <class How>
-nb::object loaded_or_none(const Mapped& mapped, const nb::str& name, How how) {
-  auto tensor = tensor_or_none(mapped, name, how);
+nb::object view(const Mapped& mapped, const nb::str& name) {
+  auto tensor = tensor_or_none(mapped, name, &DiskMap::view);
   return tensor ? nb::cast(Loaded{std::move(*tensor)}) : nb::none();
 }
 
-nb::object view(const Mapped& mapped, const nb::str& name) { return loaded_or_none(mapped, name, &DiskMap::view); }
+/// A tensor that lies in its file, of a map that stays as long.
+struct InPlace {
+  const DiskMap& map;
+  std::string name;
+  MappedTensor mapped;
+};
 
-// A copy of a tensor that the system's cache doesn't keep.
-nb::object load_past_cache(const Mapped& mapped, const nb::str& name) {
-  return loaded_or_none(mapped, name, &DiskMap::load_past_cache);
+nb::object in_place(const Mapped& mapped, const nb::str& name) {
+  auto tensor = tensor_or_none(mapped, name, &DiskMap::map);
+  return tensor ? nb::cast(InPlace{mapped.map, from_str(name), *std::move(tensor)}) : nb::none();
 }
 
-nb::object loaded_of(MappedTensor& mapped) { return nb::cast(Loaded{std::move(mapped.tensor)}); }
+nb::object loaded_of(InPlace& there) { return nb::cast(Loaded{std::move(there.mapped.tensor)}); }
+
+nb::object bring(const InPlace& there, bool past_cache) {
+  std::optional<LoadedTensor> copy;
+  bool was_cached = false;
+  {
+    const GilReleased released;
+    if (past_cache) copy = there.map.load_past_cache(there.name);
+    if (!copy) was_cached = there.mapped.bring();
+  }
+  return copy ? nb::cast(Loaded{*std::move(copy)}) : nb::cast(was_cached);
+}
 
 void prefetch(const Mapped& mapped, const nb::list& names) {
   const std::vector<std::string> all = texts(names);
@@ -142,12 +151,21 @@ void bind_disk_map(nb::module_& module) {
       .def_ro("bytes_given", &Statistics::bytes_given, "After conversion.")
       .def_ro("prefetched", &Statistics::prefetched, "Tensors that prefetch() was asked for.")
       .def_ro("cached_bytes", &Statistics::cached_bytes, "Of prefetched tensors that are held now.");
-  nb::class_<MappedTensor>(module, "MappedTensor", "A tensor where it lies in its file.")
+  nb::class_<InPlace>(module, "InPlace", "A tensor where it lies in its file, used again and again.")
       .def("take", &loaded_of, "The LoadedTensor that has its memory; once.")
-      .def("bring", &MappedTensor::bring, nb::call_guard<GilReleased>(), "Its pages are in memory when it returns.")
-      .def("is_lost", &MappedTensor::is_lost, "Whether the system's cache has given some of it up.")
-      .def("let_go", &MappedTensor::let_go, nb::call_guard<GilReleased>(), "They leave this process's memory.")
-      .def("require_intact", &MappedTensor::require_intact, "Raises IoError when what was seen may not be the file's.");
+      .def(
+          "bring", &bring, nb::arg("past_cache"),
+          "Its pages are in memory when it returns: whether they were. Or, if it may be one, a LoadedTensor: a copy of "
+          "what the system's cache doesn't keep from use to use.")
+      .def(
+          "is_lost", [](const InPlace& there) { return there.mapped.is_lost(); },
+          "Whether the system's cache has given some of it up.")
+      .def(
+          "let_go", [](const InPlace& there) { there.mapped.let_go(); }, nb::call_guard<GilReleased>(),
+          "Its pages leave this process's memory.")
+      .def(
+          "require_intact", [](const InPlace& there) { there.mapped.require_intact(); },
+          "Raises IoError when what was seen may not be the file's.");
   nb::class_<Mapped>(module, "DiskMap", "See headrace.DiskMap.")
       .def("__len__", [](const Mapped& mapped) { return mapped.map.tensors().size(); })
       .def("about", &about, nb::arg("name"), "(name, dtype, shape, bytes, file) of a tensor; None when there is none.")
@@ -158,10 +176,8 @@ void bind_disk_map(nb::module_& module) {
       .def("load", &load, nb::arg("name"), "A tensor in new memory of the host's.")
       .def("view", &view, nb::arg("name"),
            "A tensor where it lies in its file, its pages in memory; None where it can't be had so.")
-      .def("map", &map, nb::arg("name"),
+      .def("in_place", &in_place, nb::arg("name"), nb::keep_alive<0, 1>(),
            "The same for one that is used again and again; its pages come when they are brought.")
-      .def("load_past_cache", &load_past_cache, nb::arg("name"),
-           "A copy of a tensor that the system's cache doesn't keep from use to use; None: its pages are to be used.")
       .def("prefetch", &prefetch, nb::arg("names"))
       .def("release", &release, nb::arg("names"), nb::arg("page_cache"))
       .def_prop_ro("statistics", [](const Mapped& mapped) { return mapped.map.statistics(); });

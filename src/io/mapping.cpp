@@ -20,6 +20,8 @@ constexpr int kPopulate = MADV_POPULATE_READ;
 constexpr int kPopulate = 22;  // of Linux 5.14; older C libraries don't name it
 #endif
 
+constexpr std::uint64_t kLargePage = std::uint64_t{2} << 20;
+
 std::size_t page_bytes() noexcept {
   static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return bytes;
@@ -33,15 +35,19 @@ constexpr std::uint64_t kPresent = std::uint64_t{1} << 63, kSwapped = std::uint6
 
 Mapping::Mapping(const File& file) : Mapping(file, 0, static_cast<std::size_t>(file.size())) {}
 
-Mapping::Mapping(const File& file, std::uint64_t first, std::size_t count) {
+Mapping::Mapping(const File& file, std::uint64_t first, std::size_t count, Around around) {
   if (count == 0) return;
-  lead_ = static_cast<std::size_t>(first % page_bytes());
+  const std::uint64_t whole = around == Around::large_pages ? kLargePage : page_bytes();
+  const std::uint64_t begin = first / whole * whole, end = first + count;
+  const std::uint64_t behind = around == Around::large_pages ? (end + whole - 1) / whole * whole : end;
+  lead_ = static_cast<std::size_t>(first - begin);
+  count_ = count;
+  size_ = static_cast<std::size_t>(std::max(end, std::min(behind, file.size())) - begin);
   // Without MAP_NORESERVE, a file larger than memory is refused: each page might be written to.
-  void* at = ::mmap(nullptr, lead_ + count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor(),
-                    static_cast<off_t>(first - lead_));
+  void* at = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor(),
+                    static_cast<off_t>(begin));
   if (at == MAP_FAILED) throw system_error(errno, "map", file.name());
   at_ = static_cast<std::byte*>(at);
-  size_ = lead_ + count;
   // What is read through it comes in pieces of 2 MiB, and stays in the cache in pages as large: faster the first time,
   // and later hardly any work. Where the system has no such pages, it says so, and nothing is different.
   ::madvise(at_, size_, MADV_HUGEPAGE);

@@ -14,15 +14,20 @@ class Mapping {
  public:
   /// Throws Error(io).
   explicit Mapping(const File& file);
+  /// large_pages: what is beside the bytes asked for is mapped too, to the ends of their first and last 2 MiB, as the
+  /// system maps a large page of its cache at once or, where it isn't all wanted, in hundreds of small steps.
+  enum class Around : std::uint8_t { pages, large_pages };
   /// Of `count` bytes from `first` on, which the file has. Throws Error(io).
-  Mapping(const File& file, std::uint64_t first, std::size_t count);
+  Mapping(const File& file, std::uint64_t first, std::size_t count, Around around = Around::pages);
   ~Mapping();
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
-  std::span<std::byte> bytes() const noexcept { return {at_ + lead_, size_ - lead_}; }
-  /// The same from its first page's beginning on.
+  std::span<std::byte> bytes() const noexcept { return {at_ + lead_, count_}; }
+  /// All that is mapped.
   std::span<std::byte> pages() const noexcept { return {at_, size_}; }
+  /// Where `bytes` begin in `pages`.
+  std::size_t lead() const noexcept { return lead_; }
 
   /// Has the system bring the pages of `count` of `pages`' bytes from `first` on into memory.
   /// False when it can't: the file is shorter now, or a page can't be read.
@@ -43,7 +48,8 @@ class Mapping {
  private:
   std::byte* at_ = nullptr;
   std::size_t size_ = 0;
-  std::size_t lead_ = 0;  // bytes of the first page that are before what was asked for
+  std::size_t lead_ = 0;   // bytes that are before what was asked for
+  std::size_t count_ = 0;  // that were asked for
 };
 
 /// False where a mapping costs by its size: this process's addresses or its own memory are limited (RLIMIT_AS,

@@ -11,6 +11,8 @@ namespace headrace {
 namespace {
 
 constexpr std::uint64_t kLarge = std::uint64_t{128} << 10;
+// From so many bytes on, the large pages that a tensor has in common with its neighbours are mapped whole.
+constexpr std::uint64_t kSeveralLargePages = std::uint64_t{4} << 20;
 constexpr std::uint64_t kVector = 64;  // the longest of any processor
 
 // Libraries add up in an order that depends on where the numbers of a vector begin. Those of 2 bytes and less they
@@ -18,6 +20,11 @@ constexpr std::uint64_t kVector = 64;  // the longest of any processor
 bool lies_well(DType dtype, std::uint64_t at) {
   const std::uint64_t size = info(dtype).block_bytes;
   return at % (is_block(dtype) || size > 2 ? kVector : size) == 0;
+}
+
+io::Mapping::Around around(std::uint64_t bytes) noexcept {
+  return bytes >= kSeveralLargePages && io::may_map_more_than_needed() ? io::Mapping::Around::large_pages
+                                                                       : io::Mapping::Around::pages;
 }
 
 }  // namespace
@@ -40,7 +47,8 @@ MappedTensor::Pages::Pages(std::shared_ptr<const Plan::Impl> plan, const io::Fil
       file_(file),
       first_(from.offset),
       name_(name),
-      mapping_(std::make_shared<const io::Mapping>(file, from.offset, static_cast<std::size_t>(from.bytes))),
+      mapping_(std::make_shared<const io::Mapping>(file, from.offset, static_cast<std::size_t>(from.bytes),
+                                                   around(from.bytes))),
       watch_(mapping_->pages()) {}
 
 bool MappedTensor::Pages::is_lost() const noexcept {
@@ -48,9 +56,9 @@ bool MappedTensor::Pages::is_lost() const noexcept {
 }
 
 // What the system has comes fastest when it is looked at, by as many threads as look.
-bool MappedTensor::Pages::bring() const noexcept {
-  return residency::in_cache(file_, first_, mapping_->bytes().size()) == residency::InCache::all ||
-         mapping_->populate(0, mapping_->pages().size());
+MappedTensor::Pages::Bring MappedTensor::Pages::bring() const noexcept {
+  if (residency::in_cache(file_, first_, mapping_->bytes().size()) == residency::InCache::all) return Bring::was_cached;
+  return mapping_->populate(mapping_->lead(), mapping_->bytes().size()) ? Bring::read : Bring::failed;
 }
 
 void MappedTensor::Pages::require_intact() const {
@@ -63,10 +71,11 @@ void MappedTensor::Pages::fail() const {
               {.file = file_.name(), .tensor = format::printable(name_)});
 }
 
-void MappedTensor::bring() const {
-  const bool there = pages_->bring();
+bool MappedTensor::bring() const {
+  const Pages::Bring how = pages_->bring();
   pages_->require_intact();  // what it says is the reason, where it says something
-  if (!there) pages_->fail();
+  if (how == Pages::Bring::failed) pages_->fail();
+  return how == Pages::Bring::was_cached;
 }
 
 bool MappedTensor::is_lost() const noexcept { return pages_->is_lost(); }

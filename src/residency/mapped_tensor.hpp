@@ -45,7 +45,8 @@ class MappedTensor::Pages {
   /// The memory alone: it isn't watched any more when these have gone, for there is nobody left to ask.
   const std::shared_ptr<const io::Mapping>& mapping() const noexcept { return mapping_; }
   bool is_lost() const noexcept;
-  bool bring() const noexcept;
+  enum class Bring : std::uint8_t { was_cached, read, failed };
+  Bring bring() const noexcept;
   void let_go() const noexcept { mapping_->forget(0, mapping_->pages().size()); }
   void require_intact() const;
   [[noreturn]] void fail() const;

@@ -253,6 +253,20 @@ def test_what_the_cache_has_lost_is_read_past_it(path):
     assert cached_bytes(path) >= LAYERS * LAYER and disk.statistics.bytes_given == given
 
 
+def test_nothing_is_asked_for_ahead_while_the_cache_has_all(path):
+    disk = headrace.DiskMap(path)
+    there = managed(chain, path, disk_map=disk, limit=0, dtype=torch.bfloat16)
+    for _ in range(3):
+        run(there)
+    asked = disk.statistics.prefetched
+    for _ in range(3):
+        run(there)
+    assert 0 < disk.statistics.prefetched == asked
+    drop(path)
+    assert torch.equal(run(there), run(chain()))
+    assert disk.statistics.prefetched >= asked + LAYERS - 2  # but for the first, which found out
+
+
 def test_a_copy_that_somebody_keeps_is_never_written_over(path):
     there = managed(chain, path, limit=0, dtype=torch.bfloat16)
     kept = []

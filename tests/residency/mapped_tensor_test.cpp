@@ -105,6 +105,28 @@ TEST_F(MappedTensorTest, PagesComeAndGo) {
   EXPECT_EQ(seen(*mapped), tensors[1].bytes);  // who looks at them has them back
 }
 
+// Of a large one its first and last 2 MiB of the file may come with it, and go.
+TEST_F(MappedTensorTest, WhatALargeOneHasInCommonWithOthersGoesWithIt) {
+  const std::string large = folder / "large.safetensors";
+  const std::vector<test::TestTensor> all{random_bytes("first", DType::BF16, {5 * kNumbers / 2}, 5),
+                                          random_bytes("between", DType::BF16, {3 * kNumbers}, 6),
+                                          random_bytes("last", DType::BF16, {2 * kNumbers}, 7)};
+  test::save(large, all);
+  const DiskMap map(large);
+  for (const auto& tensor : all) {
+    const auto mapped = map.map(tensor.spec.name);
+    mapped->bring();
+    EXPECT_EQ(seen(*mapped), tensor.bytes);
+    EXPECT_GE(test::mapped_bytes_of(large), tensor.bytes.size());
+    EXPECT_LE(test::mapped_bytes_of(large), tensor.bytes.size() + (std::size_t{4} << 20));
+    std::ranges::fill(mapped->tensor.buffer.host_bytes(), std::byte{1});
+    mapped->require_intact();
+    mapped->let_go();
+    EXPECT_EQ(test::mapped_bytes_of(large), 0U);
+    EXPECT_EQ(seen(*mapped), tensor.bytes);
+  }
+}
+
 TEST_F(MappedTensorTest, WhatTheCacheGivesUpIsSeen) {
   const DiskMap map(path);
   const auto mapped = map.map("half");

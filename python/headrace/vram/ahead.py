@@ -25,11 +25,16 @@ class Ahead:
         self._asked: set[int] = set()  # the disk map, to read ahead
         self._asked_bytes = 0  # of these
         self._all_in_place = False
+        self._cached = 0  # loads in a row that found all in the system's cache
 
     def begin_pass(self) -> None:
         self._asked.clear()  # of another order, some may never have been used
         self._asked_bytes = 0
         self._all_in_place = all(unit.in_place for unit in self._units)
+
+    def loaded(self, unit: Unit) -> None:
+        """A unit came when it was wanted."""
+        self._cached = self._cached + 1 if unit.in_place and unit.was_cached else 0
 
     def next(self) -> Unit | None:
         """The unit to load now, if there is one, and room for it once others have gone."""
@@ -44,12 +49,13 @@ class Ahead:
         return None
 
     def to_read(self, entered: Unit) -> list[str]:
-        """The names in the disk map to read ahead, now that a unit is used: many at once, and then none for a while."""
+        """The names in the disk map to read ahead, now that a unit is used: many at once, and then none for a while; none
+        at all while the system's cache has everything, as it had in the last pass."""
         if entered.index in self._asked:
             self._asked.remove(entered.index)
             self._asked_bytes -= entered.kept_bytes
         names: list[str] = []
-        if not entered.in_place or self._asked_bytes > _READ_AHEAD // 2:
+        if not entered.in_place or self._asked_bytes > _READ_AHEAD // 2 or self._cached > len(self._units):
             return names
         nbytes = 0
         for index in self._order.upcoming(_LOOKED_AHEAD):

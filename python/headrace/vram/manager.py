@@ -27,10 +27,13 @@ class Manager:
     def __init__(self, config: Config, limit: int | None) -> None:
         self.config = config
         self.limit = limit
+        self._keeps = config.keeps and limit != 0  # what was used may stay
         self.units: list[Unit] = []
         self.statistics = Statistics()
         self.memory = Memory(config.computation.device)
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0  # threads
         self._here = threading.local()  # .depth: units that this thread is in
         self._running = 0  # threads that are in a unit, and don't wait
         self._loads = 0  # under way
@@ -49,7 +52,7 @@ class Manager:
 
     def begin_pass(self) -> None:
         """The whole model is called: all of it will be wanted."""
-        with self._changed:
+        with self._lock:
             if self._order.begin():
                 self._room.spread(self.units)
             self._ahead.begin_pass()
@@ -60,7 +63,7 @@ class Manager:
                     unit.state = ONLOAD
 
     def end_pass(self) -> None:
-        with self._changed:
+        with self._lock:
             if self._order.end():
                 self._room.spread(self.units)
 
@@ -69,13 +72,13 @@ class Manager:
     def acquire(self, unit: Unit) -> None:
         """The unit's weights are there, and stay until ``release``. Raises what reading them raises."""
         depth = self._here.__dict__.get("depth", 0)
-        with self._changed:
+        with self._lock:
             self.statistics.uses += 1
             if unit.users == 0:
                 unit.wanted = ONLOAD  # it is needed, whoever forgot to say so
             if depth:
                 self._running -= 1
-                self._changed.notify_all()
+                self._tell()
             try:
                 self._bring(unit)
                 unit.users += 1
@@ -96,7 +99,7 @@ class Manager:
             self._prefetcher.wake()
 
     def release(self, unit: Unit) -> None:
-        with self._changed:
+        with self._lock:
             depth = self._here.depth = self._here.depth - 1
             if depth == 0:
                 self._running -= 1
@@ -107,14 +110,14 @@ class Manager:
                 if unit.computing is not None:
                     unit.computing = None
                     self._room.freed(unit.passing_bytes)
-                if broken or not self.config.keeps:
+                if broken or not self._keeps:
                     self._room.evict(unit)
                 if broken:
                     unit.unmap()
                 self._room.make(0)
                 if unit.state != unit.wanted:
                     self._settle(unit)
-            self._changed.notify_all()
+            self._tell()
         if broken:
             raise broken
 
@@ -136,7 +139,7 @@ class Manager:
             if unit.loading or (unit.users == 0 and unit.state != unit.wanted):
                 waited = True
                 if unit.loading:
-                    self._changed.wait()
+                    self._wait()
                 else:
                     self._settle(unit)
                 continue
@@ -154,7 +157,7 @@ class Manager:
                 break
             waited = True
             if not self._room.make(need, spare=unit) and (self._running or self._loads):
-                self._changed.wait()
+                self._wait()
                 continue
             self._load(unit, need)
             self.statistics.loads += 1
@@ -168,14 +171,14 @@ class Manager:
         prepared, computing, how = unit.prepared, unit.computing, self._how(unit)
         self._begin(unit, need)
         try:
-            self._changed.release()
+            self._lock.release()
             try:
                 if prepared is None and unit.kept is not None:
                     unit.prepared = unit.load_kept(self.memory, *how)
                 if computing is None and unit.passing is not None:
                     computing = unit.load_passing(self.memory)
             finally:
-                self._changed.acquire()
+                self._lock.acquire()
         except BaseException:
             if prepared is None:
                 unit.drop_prepared()
@@ -183,17 +186,18 @@ class Manager:
             raise
         unit.computing = computing
         self._end(unit, need, True)
+        self._ahead.loaded(unit)
 
     def _load_ahead(self, unit: Unit) -> None:
         """The same, of what is kept."""
         need, prepared, how = unit.kept_bytes, None, self._how(unit)
         self._begin(unit, need)
         try:
-            self._changed.release()
+            self._lock.release()
             try:
                 prepared = unit.load_kept(self.memory, *how)
             finally:
-                self._changed.acquire()
+                self._lock.acquire()
         finally:
             unit.prepared = prepared
             self.statistics.loads_ahead += prepared is not None
@@ -220,16 +224,27 @@ class Manager:
                 self._room.resident[unit.index] = unit
         else:
             self._room.broke_promise(need)
-        self._changed.notify_all()
+        self._tell()
+
+    def _wait(self) -> None:
+        self._waiting += 1
+        try:
+            self._changed.wait()
+        finally:
+            self._waiting -= 1
+
+    def _tell(self) -> None:
+        if self._waiting:
+            self._changed.notify_all()
 
     # --- states
 
     def want(self, unit: Unit, state: int) -> None:
         """Offloads or onloads a unit: now, or when the last that uses it is done."""
-        with self._changed:
+        with self._lock:
             unit.wanted = state
             while unit.loading:
-                self._changed.wait()
+                self._wait()
             if unit.users == 0 and (unit.state != unit.wanted or state == OFFLOAD):
                 self._settle(unit)
         if state == OFFLOAD:
@@ -238,11 +253,11 @@ class Manager:
 
     def prepare(self, unit: Unit) -> None:
         """Loads a unit to where it is prepared, if it has to and there is room."""
-        with self._changed:
+        with self._lock:
             unit.wanted = ONLOAD
             while unit.loading or (unit.users == 0 and unit.state != unit.wanted):
                 if unit.loading:
-                    self._changed.wait()
+                    self._wait()
                 else:
                     self._settle(unit)
             if unit.users or unit.prepared is not None or unit.kept is None or not self.config.keeps:
@@ -259,20 +274,20 @@ class Manager:
             unit.state = state
             return
         unit.loading = True
-        self._changed.release()
+        self._lock.release()
         try:
             unit.rest_at(place)
             unit.state = state
         finally:
-            self._changed.acquire()
+            self._lock.acquire()
             unit.loading = False
-            self._changed.notify_all()
+            self._tell()
 
     # --- ahead of use; the prefetcher's thread calls it
 
     def step(self) -> bool:
         """Loads the next unit that will be wanted, if there is room for it; True when there may be more to do."""
-        with self._changed:
+        with self._lock:
             unit = self._ahead.next()
             if unit is not None:
                 self._room.make(unit.kept_bytes, self._order.distance(unit.index))

@@ -21,7 +21,7 @@ class Statistics:
         self.uses = 0  # of units
         self.loads = 0  # of units, when they were wanted
         self.loads_ahead = 0  # and before
-        self.evictions = 0
+        self.evictions = 0  # of units
         self.stalls = 0  # uses that waited for their weights, or for room
         self.stall_seconds = 0.0
         self.bytes_loaded = 0
@@ -80,12 +80,13 @@ class Room:
     def make(self, need: int, sooner_than: int = -1, spare: Unit | None = None) -> bool:
         """Evicts units until there is room for `need` more bytes, as `victims` says; False where there isn't. Who has
         to go on (-1) evicts even then."""
+        if self.limit is None:
+            return True
         victims = self.victims(need, sooner_than, spare)
         if victims is None and sooner_than >= 0:
             return False
         for unit in self._idle(-1, spare) if victims is None else victims:
             self.evict(unit)
-            self._statistics.evictions += 1
         return victims is not None
 
     def victims(self, need: int, sooner_than: int = -1, spare: Unit | None = None) -> list[Unit] | None:
@@ -97,6 +98,8 @@ class Room:
         chosen: list[Unit] = []
         if over <= 0:
             return chosen
+        if not self.resident:
+            return None
         for unit in self._idle(sooner_than, spare):
             chosen.append(unit)
             over -= unit.kept_bytes
@@ -119,6 +122,7 @@ class Room:
             unit.drop_prepared()
             del self.resident[unit.index]
             self.freed(unit.kept_bytes)
+            self._statistics.evictions += 1
 
     def promise(self, nbytes: int) -> None:
         """They will be there; until then they count as if they were."""

@@ -58,6 +58,7 @@ class Unit:
         self.failed = False  # when it was read ahead
         self.prepared: list[torch.Tensor] | None = None
         self.in_place = False  # all that is kept lies on disk as it is kept: it comes when it is wanted, not before
+        self.was_cached = False  # and the system's cache had it, when it came
         self._mapped: dict[int, InPlace] | None = None  # what lies there so, by the slot's index
         self.computing: list[torch.Tensor] | None = None
         self._recurrent = recurrent  # they keep a list of their weights beside
@@ -130,13 +131,17 @@ class Unit:
         if tensors is None:
             return
         for slot, tensor in zip(self.slots, tensors):
-            slot.put(tensor)
-        self._tell_recurrent()
+            for holder, leaf in slot.places:
+                holder[leaf] = tensor
+        if self._recurrent:
+            self._tell_recurrent()
 
     def uninstall(self) -> None:
         for slot in self.slots:
-            slot.put(slot.home)
-        self._tell_recurrent()
+            for holder, leaf in slot.places:
+                holder[leaf] = slot.home
+        if self._recurrent:
+            self._tell_recurrent()
 
     def rest_at(self, place: Place | None) -> None:
         """Moves what rests to another place, a new copy first; None leaves it to the disk. After an error all is as it
@@ -170,7 +175,11 @@ class Unit:
         try:
             if self._mapped is None:
                 self._mapped = self._find_in_place()
-            return {i: tensor.bring(past_cache, stays) for i, tensor in self._mapped.items()}
+            there, self.was_cached = {}, True
+            for i, tensor in self._mapped.items():
+                there[i] = tensor.bring(past_cache, stays)
+                self.was_cached = self.was_cached and tensor.was_cached
+            return there
         except BaseException:
             self.drop_prepared()
             self.unmap()
