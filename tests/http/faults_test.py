@@ -165,7 +165,8 @@ def test_lies_about_the_range(server, refused, lie, when):
     server.behave = behave if when == "at once" else later(behave)
     says = refused(url_of(server), "--connections", 1, "--threads", 1)
     assert "another range" in says or "isn't that of its range" in says
-    assert len(server.requests) == 1 + (when == "later")
+    # None is tried again; a read that waited for the only connection may have got it before it heard.
+    assert len(server.requests) == 1 if when == "at once" else 2 <= len(server.requests) <= 3
 
 
 def test_a_size_that_nobody_knows(server, refused):
