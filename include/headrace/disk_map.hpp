@@ -56,7 +56,8 @@ class MappedTensor {
   LoadedTensor tensor;
 
   /// Who looks at it afterwards doesn't wait for the disk: what the system's cache hasn't is read into this process's
-  /// memory before this returns. True when the cache had it. Throws Error(io).
+  /// memory before this returns. True when the cache had it, as far as three glances at a large one show; false too
+  /// where the system doesn't say. Throws Error(io).
   bool bring() const;
   /// True once the system's cache has given most of it up, where it says so (Linux 6.5): who looks waits for the disk.
   bool is_lost() const noexcept;
@@ -120,7 +121,11 @@ class DiskMap {
   std::optional<LoadedTensor> view(std::string_view name) const;
   /// The same for whoever uses it again and again, and says when: see MappedTensor. Reads nothing yet, so a file that
   /// can't be read is an error when it is brought; else nothing for what `view` has nothing of. Throws what it throws.
-  std::optional<MappedTensor> map(std::string_view name) const;
+  /// `around`: what is in this process's memory while it is brought. large_pages: of one of 4 MiB or more, all of the
+  /// 2 MiB that it begins and ends in, so up to 4 MiB of its neighbours' pages, because the system maps a large page of
+  /// its cache at once only where it may map all of it: for what comes and goes. nothing: for what stays.
+  enum class Around : std::uint8_t { nothing, large_pages };
+  std::optional<MappedTensor> map(std::string_view name, Around around = Around::large_pages) const;
 
   /// For whoever uses a mapped tensor again and again, before each use: nothing while the system's cache has it, or
   /// shall be given it; then its pages are what to look at (MappedTensor::bring). What the cache has lost since the
@@ -134,9 +139,9 @@ class DiskMap {
   /// These will be wanted soon: in the background, one after the other, they are brought into the system's cache; what
   /// is not in a file of this machine is fetched, and held until it is released; and what would be read past that cache
   /// is, and held until it is asked for: one such tensor, or as many as fit in a tenth of DiskMapOptions::memory.
-  /// Returns at once. What goes wrong there, `read` will meet again. Throws Error(invalid_argument) for a name that
-  /// isn't there.
-  void prefetch(std::span<const std::string> names) const;
+  /// Returns at once how many of them have to be read or fetched. What goes wrong there, `read` will meet again. Throws
+  /// Error(invalid_argument) for a name that isn't there.
+  std::size_t prefetch(std::span<const std::string> names) const;
   /// These won't be wanted for a while: what was prefetched, or stays mapped, is freed; with `page_cache`, the system
   /// is asked to drop what it has cached of them too.
   void release(std::span<const std::string> names, bool page_cache = false) const;

@@ -148,22 +148,27 @@ class DiskMap(Mapping):
         with torch.no_grad():
             tensor.copy_(view_torch(self._copy(core, row), row.dtype, row.shape, row.nbytes))
 
-    def in_place(self, name: str, dtype: torch.dtype) -> InPlace | None:
+    def in_place(self, name: str, dtype: torch.dtype, stays: bool = False) -> InPlace | None:
         """The tensor where it lies in its file, its pages in the system's cache. None where it can't be had so: it is
         stored as another type, is small, isn't in a file of this machine, or lies where computing with it could give
-        other results than with a copy: numbers of more than 2 bytes not at a multiple of 64."""
+        other results than with a copy: numbers of more than 2 bytes not at a multiple of 64. `stays`: once it is brought,
+        it is there for long; else up to 4 MiB of its neighbours' pages come with a large one, which makes it faster."""
         core, row = self._find(name, self._own)
-        pages = core.in_place(row.name) if row.dtype == dtype_name(dtype, tensor=name) else None
+        pages = core.in_place(row.name, stays) if row.dtype == dtype_name(dtype, tensor=name) else None
         if pages is None:
             return None
         self._require_same(row)
         return InPlace(pages)
 
-    def prefetch(self, names: Iterable[str]) -> None:
+    def in_files(self, names: Iterable[str]) -> bool:
+        """All of them are in files of this machine."""
+        return all(self._find(name, self._own)[1].file in self._signatures for name in _listed(names))
+
+    def prefetch(self, names: Iterable[str]) -> int:
         """These will be wanted soon: in the background they are read into the system's cache, or, from a server, fetched
-        and held until they are released; what is read past that cache is held until it is asked for. Returns at once.
-        Raises KeyError for a name that isn't there."""
-        self._core(self._own).prefetch([self._find(name, self._own)[1].name for name in _listed(names)])
+        and held until they are released; what is read past that cache is held until it is asked for. Returns at once how
+        many of them have to be read or fetched. Raises KeyError for a name that isn't there."""
+        return self._core(self._own).prefetch([self._find(name, self._own)[1].name for name in _listed(names)])
 
     def release(self, names: Iterable[str], page_cache: bool = False) -> None:
         """These won't be wanted for a while: what was fetched ahead, or stays mapped, is freed; with ``page_cache`` the
@@ -234,7 +239,7 @@ class InPlace:
     __slots__ = ("was_cached", "_pages", "_there", "_brought")
 
     def __init__(self, pages: _core.InPlace) -> None:
-        self.was_cached = False  # when it was brought
+        self.was_cached = False  # the system's cache had it, when it was brought
         self._pages = pages
         # It stays, as it takes no memory while its pages are away.
         self._there = _weight(pages.take())
@@ -245,7 +250,7 @@ class InPlace:
         is none of that memory for long. Raises IoError, as ``require_intact``."""
         there = self._pages.bring(past_cache)
         self.was_cached = there is True
-        if there is True or there is False:
+        if isinstance(there, bool):
             self._brought = True
             return self._there
         self.let_go()

@@ -91,16 +91,16 @@ Loaded load(const Mapped& mapped, const nb::str& name) {
   return {mapped.map.load(text)};
 }
 
-// What `how` gives, without the GIL; None where it gives nothing.
+// What `how` gives, without the GIL.
 template <class How>
-auto tensor_or_none(const Mapped& mapped, const nb::str& name, How how) {
+auto tensor_or_none(const nb::str& name, const How& how) {
   const std::string text = from_str(name);
   const GilReleased released;
-  return (mapped.map.*how)(text);
+  return how(text);
 }
 
 nb::object view(const Mapped& mapped, const nb::str& name) {
-  auto tensor = tensor_or_none(mapped, name, &DiskMap::view);
+  auto tensor = tensor_or_none(name, [&](std::string_view text) { return mapped.map.view(text); });
   return tensor ? nb::cast(Loaded{std::move(*tensor)}) : nb::none();
 }
 
@@ -111,8 +111,9 @@ struct InPlace {
   MappedTensor mapped;
 };
 
-nb::object in_place(const Mapped& mapped, const nb::str& name) {
-  auto tensor = tensor_or_none(mapped, name, &DiskMap::map);
+nb::object in_place(const Mapped& mapped, const nb::str& name, bool stays) {
+  const DiskMap::Around around = stays ? DiskMap::Around::nothing : DiskMap::Around::large_pages;
+  auto tensor = tensor_or_none(name, [&](std::string_view text) { return mapped.map.map(text, around); });
   return tensor ? nb::cast(InPlace{mapped.map, from_str(name), *std::move(tensor)}) : nb::none();
 }
 
@@ -129,10 +130,10 @@ nb::object bring(const InPlace& there, bool past_cache) {
   return copy ? nb::cast(Loaded{*std::move(copy)}) : nb::cast(was_cached);
 }
 
-void prefetch(const Mapped& mapped, const nb::list& names) {
+std::size_t prefetch(const Mapped& mapped, const nb::list& names) {
   const std::vector<std::string> all = texts(names);
   const GilReleased released;
-  mapped.map.prefetch(all);
+  return mapped.map.prefetch(all);
 }
 
 void release(const Mapped& mapped, const nb::list& names, bool page_cache) {
@@ -153,10 +154,10 @@ void bind_disk_map(nb::module_& module) {
       .def_ro("cached_bytes", &Statistics::cached_bytes, "Of prefetched tensors that are held now.");
   nb::class_<InPlace>(module, "InPlace", "A tensor where it lies in its file, used again and again.")
       .def("take", &loaded_of, "The LoadedTensor that has its memory; once.")
-      .def(
-          "bring", &bring, nb::arg("past_cache"),
-          "Its pages are in memory when it returns: whether they were. Or, if it may be one, a LoadedTensor: a copy of "
-          "what the system's cache doesn't keep from use to use.")
+      .def("bring", &bring, nb::arg("past_cache"),
+           "Who looks at it afterwards doesn't wait for the disk. True: the system's cache had it; False: it was read; "
+           "a "
+           "LoadedTensor: a copy of it, which was read past that cache, if it may be.")
       .def(
           "is_lost", [](const InPlace& there) { return there.mapped.is_lost(); },
           "Whether the system's cache has given some of it up.")
@@ -176,9 +177,10 @@ void bind_disk_map(nb::module_& module) {
       .def("load", &load, nb::arg("name"), "A tensor in new memory of the host's.")
       .def("view", &view, nb::arg("name"),
            "A tensor where it lies in its file, its pages in memory; None where it can't be had so.")
-      .def("in_place", &in_place, nb::arg("name"), nb::keep_alive<0, 1>(),
-           "The same for one that is used again and again; its pages come when they are brought.")
-      .def("prefetch", &prefetch, nb::arg("names"))
+      .def("in_place", &in_place, nb::arg("name"), nb::arg("stays"), nb::keep_alive<0, 1>(),
+           "The same for one that is used again and again; its pages come when they are brought, and if they stay, no "
+           "neighbours' with them.")
+      .def("prefetch", &prefetch, nb::arg("names"), "How many have to be read.")
       .def("release", &release, nb::arg("names"), nb::arg("page_cache"))
       .def_prop_ro("statistics", [](const Mapped& mapped) { return mapped.map.statistics(); });
   module.def("open_disk_map", &open, nb::arg("locations"), nb::arg("options"));

@@ -14,8 +14,8 @@ class Mapping {
  public:
   /// Throws Error(io).
   explicit Mapping(const File& file);
-  /// large_pages: what is beside the bytes asked for is mapped too, to the ends of their first and last 2 MiB, as the
-  /// system maps a large page of its cache at once or, where it isn't all wanted, in hundreds of small steps.
+  /// large_pages: what is beside the bytes asked for is mapped too, to the ends of their first and last 2 MiB. The
+  /// system maps a large page of its cache at once where it may map all of it, else 64 KiB at a time.
   enum class Around : std::uint8_t { pages, large_pages };
   /// Of `count` bytes from `first` on, which the file has. Throws Error(io).
   Mapping(const File& file, std::uint64_t first, std::size_t count, Around around = Around::pages);

@@ -117,7 +117,15 @@ std::optional<double> mapped_share(const File& file) noexcept {
 }
 
 void bring_into_cache(const File& file, std::uint64_t first, std::uint64_t count, const std::atomic<bool>& stop) {
-  constexpr std::uint64_t kAtOnce = std::uint64_t{8} << 20;
+  constexpr std::uint64_t kAtOnce = std::uint64_t{8} << 20, kFew = std::uint64_t{128} << 10;
+  if (count < kFew) {  // a mapping would bring all of the 2 MiB around them
+    std::array<std::byte, 16 << 10> seen;
+    for (std::uint64_t at = first, end = first + count; at < end; at += seen.size()) {
+      const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(seen.size(), end - at));
+      if (::pread(file.descriptor(), seen.data(), bytes, static_cast<off_t>(at)) <= 0) return;
+    }
+    return;
+  }
   for (std::uint64_t at = first, end = first + count; at < end && !stop; at += kAtOnce) {
     const Mapping pages(file, at, static_cast<std::size_t>(std::min(kAtOnce, end - at)));
     if (!pages.populate(0, pages.pages().size())) return;  // whoever reads it learns why

@@ -29,8 +29,8 @@ std::optional<double> cached_share(const File& file) noexcept;
 std::optional<double> mapped_share(const File& file) noexcept;
 
 /// Reads these bytes into the system's cache, some at a time, until `stop`: as fast as the system reads ahead by
-/// itself, and in pages as large, which asking it to (posix_fadvise) doesn't get. Throws Error(io) when they can't be
-/// mapped.
+/// itself, and in pages as large, which asking it to (posix_fadvise) doesn't get; fewer than 128 KiB without what is
+/// around them. Throws Error(io) when they can't be mapped.
 void bring_into_cache(const File& file, std::uint64_t first, std::uint64_t count, const std::atomic<bool>& stop);
 /// Asks it to drop the whole pages among them.
 void drop_cached(const File& file, std::uint64_t first, std::uint64_t count) noexcept;

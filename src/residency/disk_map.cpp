@@ -125,8 +125,8 @@ class DiskMap::Impl {
     bytes_given_ += out.size();
   }
 
-  std::optional<MappedTensor> map(std::uint32_t index) const {
-    auto pages = MappedTensor::Pages::of(plan_, in_plan_[index], tensors_[index].name);
+  std::optional<MappedTensor> map(std::uint32_t index, Around around) const {
+    auto pages = MappedTensor::Pages::of(plan_, in_plan_[index], tensors_[index].name, around);
     if (!pages) return std::nullopt;
     pages->require_intact();
     MappedTensor mapped;
@@ -156,7 +156,8 @@ class DiskMap::Impl {
     return in_memory(index, std::move(lent.memory));
   }
 
-  void prefetch(std::uint32_t index) const {
+  // True when it has to be read.
+  bool prefetch(std::uint32_t index) const {
     ++prefetched_;
     bool wanted = false, distant = false;
     for_ranges(index, [&](const io::ByteSource& source, std::uint64_t first, std::uint64_t bytes) {
@@ -164,9 +165,10 @@ class DiskMap::Impl {
       distant |= file == nullptr;
       wanted |= file == nullptr || residency::in_cache(*file, first, bytes) != residency::InCache::all;
     });
-    if (!wanted || ahead_.knows(index)) return;
+    if (!wanted || ahead_.knows(index)) return wanted;
     const How how = distant ? How::held : past_cache_.wants_ahead(index) ? How::once : How::into_cache;
     ahead_.want(index, how, tensors_[index].bytes);
+    return true;
   }
 
   std::optional<LoadedTensor> load_past_cache(std::uint32_t index) const {
@@ -325,7 +327,9 @@ void DiskMap::read_part(std::string_view name, std::uint64_t offset, std::span<s
   impl_->read_part(impl_->require_index(name), offset, out);
 }
 
-std::optional<MappedTensor> DiskMap::map(std::string_view name) const { return impl_->map(impl_->require_index(name)); }
+std::optional<MappedTensor> DiskMap::map(std::string_view name, Around around) const {
+  return impl_->map(impl_->require_index(name), around);
+}
 
 std::optional<LoadedTensor> DiskMap::view(std::string_view name) const {
   return impl_->view(impl_->require_index(name));
@@ -351,10 +355,11 @@ std::optional<LoadedTensor> DiskMap::load_past_cache(std::string_view name) cons
   return impl_->load_past_cache(impl_->require_index(name));
 }
 
-void DiskMap::prefetch(std::span<const std::string> names) const {
+std::size_t DiskMap::prefetch(std::span<const std::string> names) const {
   std::vector<std::uint32_t> indexes;
   for (const std::string& name : names) indexes.push_back(impl_->require_index(name));
-  for (const std::uint32_t index : indexes) impl_->prefetch(index);
+  return static_cast<std::size_t>(
+      std::ranges::count_if(indexes, [&](std::uint32_t index) { return impl_->prefetch(index); }));
 }
 
 void DiskMap::release(std::span<const std::string> names, bool page_cache) const {

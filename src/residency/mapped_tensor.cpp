@@ -22,33 +22,35 @@ bool lies_well(DType dtype, std::uint64_t at) {
   return at % (is_block(dtype) || size > 2 ? kVector : size) == 0;
 }
 
-io::Mapping::Around around(std::uint64_t bytes) noexcept {
-  return bytes >= kSeveralLargePages && io::may_map_more_than_needed() ? io::Mapping::Around::large_pages
-                                                                       : io::Mapping::Around::pages;
+io::Mapping::Around mapped_around(DiskMap::Around around, std::uint64_t bytes) noexcept {
+  const bool large =
+      around == DiskMap::Around::large_pages && bytes >= kSeveralLargePages && io::may_map_more_than_needed();
+  return large ? io::Mapping::Around::large_pages : io::Mapping::Around::pages;
 }
 
 }  // namespace
 
 std::shared_ptr<const MappedTensor::Pages> MappedTensor::Pages::of(std::shared_ptr<const Plan::Impl> plan,
-                                                                   std::uint32_t tensor, std::string_view name) {
+                                                                   std::uint32_t tensor, std::string_view name,
+                                                                   DiskMap::Around around) {
   if (!residency::is_used_as_it_lies(*plan, tensor)) return nullptr;
   const io::File& file = *plan->file_of(tensor).file();
   const TensorInfo& from = plan->source_of(tensor);
   try {
-    return std::make_shared<const Pages>(std::move(plan), file, from, name);
+    return std::make_shared<const Pages>(std::move(plan), file, from, name, around);
   } catch (const Error&) {
     return nullptr;  // a file system, or a limit, that has no mapping
   }
 }
 
 MappedTensor::Pages::Pages(std::shared_ptr<const Plan::Impl> plan, const io::File& file, const TensorInfo& from,
-                           std::string_view name)
+                           std::string_view name, DiskMap::Around around)
     : plan_(std::move(plan)),
       file_(file),
       first_(from.offset),
       name_(name),
       mapping_(std::make_shared<const io::Mapping>(file, from.offset, static_cast<std::size_t>(from.bytes),
-                                                   around(from.bytes))),
+                                                   mapped_around(around, from.bytes))),
       watch_(mapping_->pages()) {}
 
 bool MappedTensor::Pages::is_lost() const noexcept {

@@ -38,9 +38,10 @@ class MappedTensor::Pages {
   /// Null where DiskMap::map gives nothing. `tensor`: of a plan made for memory, which stays as long as the pages.
   /// `name`: what it is called in the map.
   static std::shared_ptr<const Pages> of(std::shared_ptr<const Plan::Impl> plan, std::uint32_t tensor,
-                                         std::string_view name);
+                                         std::string_view name, DiskMap::Around around);
 
-  Pages(std::shared_ptr<const Plan::Impl> plan, const io::File& file, const TensorInfo& from, std::string_view name);
+  Pages(std::shared_ptr<const Plan::Impl> plan, const io::File& file, const TensorInfo& from, std::string_view name,
+        DiskMap::Around around);
 
   /// The memory alone: it isn't watched any more when these have gone, for there is nobody left to ask.
   const std::shared_ptr<const io::Mapping>& mapping() const noexcept { return mapping_; }

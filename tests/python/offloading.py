@@ -1,7 +1,10 @@
 """What the tests of vram management share: models, checkpoints of them, and disk maps that are slow or fail."""
 
+import ctypes
+import os
 import time
 
+import pytest
 import torch
 
 import headrace
@@ -92,3 +95,37 @@ def mapped_bytes(path):
             elif inside and line.startswith("Rss:"):
                 total += int(line.split()[1]) << 10
     return total
+
+
+def drop(path):
+    """The system's cache loses the file; skips where it doesn't or doesn't say, and where it can't be read past that."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+        os.pread(file, 1, 0)
+        if not cached_bytes(path):
+            pytest.skip("of this file system nobody says what is cached")
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
+    except OSError:
+        pytest.skip("this file system has no direct reads")
+    finally:
+        os.close(file)
+    if cached_bytes(path):
+        pytest.skip("this file system's cache can't be dropped")
+
+
+def cached_bytes(path):
+    """That the system's cache has of a file."""
+    class Range(ctypes.Structure):
+        _fields_ = [("first", ctypes.c_uint64), ("count", ctypes.c_uint64)]
+
+    found = (ctypes.c_uint64 * 5)()
+    file = os.open(path, os.O_RDONLY)
+    try:
+        call = ctypes.CDLL(None).syscall
+        if call(451, file, ctypes.byref(Range(0, os.path.getsize(path))), found, 0) != 0:
+            pytest.skip("the system doesn't say what is cached")
+    finally:
+        os.close(file)
+    return found[0] * os.sysconf("SC_PAGE_SIZE")

@@ -1,13 +1,12 @@
 """headrace.torch.enable_vram_management on the CPU: weights that are used where they lie in their file."""
 
-import ctypes
 import gc
 import os
 import time
 
 import pytest
 import torch
-from offloading import GIB, managed, mapped_bytes, saved
+from offloading import GIB, cached_bytes, drop, managed, mapped_bytes, saved
 from reading import run_python
 
 import headrace
@@ -46,6 +45,7 @@ def test_results_and_memory(path, units):
     statistics = there.vram_manager.statistics
     assert statistics.peak_bytes <= LAYER * (LAYERS if units is None else max(units, 1))
     assert statistics.passes == 4 and statistics.uses == 4 * LAYERS
+    assert statistics.evictions == {0: 4 * LAYERS, None: 0}.get(units, statistics.evictions)
 
 
 def test_other_types_are_copied(tmp_path):
@@ -202,40 +202,6 @@ def test_the_disk_maps_own(path):
     assert torch.equal(tensor, chain()[0].weight)
 
 
-def drop(path):
-    """The system's cache loses the file; skips where it doesn't or doesn't say, and where it can't be read past that."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-        os.pread(file, 1, 0)
-        if not cached_bytes(path):
-            pytest.skip("of this file system nobody says what is cached")
-        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
-    except OSError:
-        pytest.skip("this file system has no direct reads")
-    finally:
-        os.close(file)
-    if cached_bytes(path):
-        pytest.skip("this file system's cache can't be dropped")
-
-
-def cached_bytes(path):
-    """That the system's cache has of a file."""
-    class Range(ctypes.Structure):
-        _fields_ = [("first", ctypes.c_uint64), ("count", ctypes.c_uint64)]
-
-    found = (ctypes.c_uint64 * 5)()
-    file = os.open(path, os.O_RDONLY)
-    try:
-        call = ctypes.CDLL(None).syscall
-        if call(451, file, ctypes.byref(Range(0, os.path.getsize(path))), found, 0) != 0:
-            pytest.skip("the system doesn't say what is cached")
-    finally:
-        os.close(file)
-    return found[0] * os.sysconf("SC_PAGE_SIZE")
-
-
 def test_what_the_cache_has_lost_is_read_past_it(path):
     disk = headrace.DiskMap(path)
     there = managed(chain, path, disk_map=disk, limit=0, dtype=torch.bfloat16)
@@ -251,20 +217,6 @@ def test_what_the_cache_has_lost_is_read_past_it(path):
         given = disk.statistics.bytes_given
         assert torch.equal(run(there), run(chain()))
     assert cached_bytes(path) >= LAYERS * LAYER and disk.statistics.bytes_given == given
-
-
-def test_nothing_is_asked_for_ahead_while_the_cache_has_all(path):
-    disk = headrace.DiskMap(path)
-    there = managed(chain, path, disk_map=disk, limit=0, dtype=torch.bfloat16)
-    for _ in range(3):
-        run(there)
-    asked = disk.statistics.prefetched
-    for _ in range(3):
-        run(there)
-    assert 0 < disk.statistics.prefetched == asked
-    drop(path)
-    assert torch.equal(run(there), run(chain()))
-    assert disk.statistics.prefetched >= asked + LAYERS - 2  # but for the first, which found out
 
 
 def test_a_copy_that_somebody_keeps_is_never_written_over(path):

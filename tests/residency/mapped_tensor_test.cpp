@@ -225,11 +225,28 @@ TEST_F(MappedTensorTest, WhatIsPrefetchedIsInTheSystemsCache) {
   if (cached_share(checkpoint).value_or(0) < 0.9) GTEST_SKIP() << "nobody says what is cached here";
   drop_cached(checkpoint);
   if (cached_share(checkpoint).value_or(1) > 0.1) GTEST_SKIP() << "this file system's cache can't be dropped";
-  map.prefetch(names);
+  EXPECT_EQ(map.prefetch(names), 2U);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (cached_share(checkpoint).value_or(1) < 0.4 && std::chrono::steady_clock::now() < deadline)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_GE(cached_share(checkpoint).value_or(1), 0.4);
+  while (map.prefetch(names) > 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(map.prefetch(names), 0U);
+}
+
+TEST_F(MappedTensorTest, OfASmallOneThatIsPrefetchedNotTheWholeFileIsRead) {
+  const Checkpoint checkpoint = Checkpoint::open(path);
+  const DiskMap map(path);
+  if (cached_share(checkpoint).value_or(0) < 0.9) GTEST_SKIP() << "nobody says what is cached here";
+  drop_cached(checkpoint);
+  if (cached_share(checkpoint).value_or(1) > 0.1) GTEST_SKIP() << "this file system's cache can't be dropped";
+  const std::vector<std::string> names{"small"};
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (map.prefetch(names) > 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(map.prefetch(names), 0U);
+  EXPECT_LT(cached_share(checkpoint).value_or(1), 0.2);
 }
 
 }  // namespace

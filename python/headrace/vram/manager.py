@@ -27,7 +27,6 @@ class Manager:
     def __init__(self, config: Config, limit: int | None) -> None:
         self.config = config
         self.limit = limit
-        self._keeps = config.keeps and limit != 0  # what was used may stay
         self.units: list[Unit] = []
         self.statistics = Statistics()
         self.memory = Memory(config.computation.device)
@@ -46,6 +45,8 @@ class Manager:
         self._order = Order(len(units))
         self._room = Room(self.limit, self.memory, self._order, self.statistics)
         self._room.spread(units)
+        for unit in units:
+            unit.look_ahead(self._room.stays(unit))
         self._room.promise(pinned_bytes)
         self._room.kept_promise(pinned_bytes)
         self._ahead = Ahead(units, self._order, self._room)
@@ -93,8 +94,8 @@ class Manager:
             read = self._ahead.to_read(unit)
             work = self._ahead.next() is not None  # a thread that wakes for nothing costs as much as a small unit
         self.memory.used_on(unit.computing or unit.prepared or ())
-        if read:
-            unit.disk_map.prefetch(read)
+        if read and unit.disk_map.prefetch(read):
+            self._ahead.found_missing()
         if work:
             self._prefetcher.wake()
 
@@ -110,8 +111,11 @@ class Manager:
                 if unit.computing is not None:
                     unit.computing = None
                     self._room.freed(unit.passing_bytes)
-                if broken or not self._keeps:
+                if broken or not self.config.keeps:
                     self._room.evict(unit)
+                elif self.limit == 0:  # there is nobody else to choose
+                    self._room.evict(unit)
+                    self.statistics.evictions += 1
                 if broken:
                     unit.unmap()
                 self._room.make(0)
@@ -186,7 +190,8 @@ class Manager:
             raise
         unit.computing = computing
         self._end(unit, need, True)
-        self._ahead.loaded(unit)
+        if prepared is None:
+            self._ahead.loaded(unit)
 
     def _load_ahead(self, unit: Unit) -> None:
         """The same, of what is kept."""
@@ -206,8 +211,7 @@ class Manager:
     def _how(self, unit: Unit) -> tuple[bool, bool]:
         """Without a limit all may be in memory, and pages of the system's cache are the cheapest: it can take them back.
         Of what a limit keeps nothing shall come back from the disk."""
-        limited = self.limit is not None
-        return limited, limited and self._room.stays(unit)
+        return self.limit is not None, self._room.stays(unit)
 
     def _begin(self, unit: Unit, need: int) -> None:
         unit.loading = True

@@ -92,7 +92,6 @@ def enable_vram_management(model: torch.nn.Module, module_map: ModuleMap | None 
     pinned = pin(loose, buffers, config, disk_map)
     for unit, (members, _) in zip(units, groups):
         unit.rest_at(config.offload)
-        unit.look_ahead()
         for wrapper in members:
             wrapper.managed_by(manager, unit)
             hook_state_dicts(wrapper)

@@ -21,7 +21,7 @@ class Statistics:
         self.uses = 0  # of units
         self.loads = 0  # of units, when they were wanted
         self.loads_ahead = 0  # and before
-        self.evictions = 0  # of units
+        self.evictions = 0
         self.stalls = 0  # uses that waited for their weights, or for room
         self.stall_seconds = 0.0
         self.bytes_loaded = 0
@@ -48,15 +48,18 @@ class Room:
         self._statistics = statistics
         self._arrived = 0  # bytes that are there, without those that are only promised
         self._kept: set[int] = set()
+        self.is_tight = False  # there may be no room to load the next unit while one is in use
 
     def spread(self, units: list[Unit]) -> None:
         """Chooses the units to keep, for the order that was learnt."""
         order = [unit for unit in dict.fromkeys(self._order.learned)]
         total = sum(units[index].kept_bytes for index in order)
+        self.is_tight = False
         if self.limit is None or total <= self.limit:
             self._kept = set(order)
             return
         room = self.limit - _PASSING_UNITS * max((units[index].kept_bytes for index in order), default=0)
+        self.is_tight = room < 0
         self._kept = set()
         passed = taken = 0
         for index in order:
@@ -80,13 +83,12 @@ class Room:
     def make(self, need: int, sooner_than: int = -1, spare: Unit | None = None) -> bool:
         """Evicts units until there is room for `need` more bytes, as `victims` says; False where there isn't. Who has
         to go on (-1) evicts even then."""
-        if self.limit is None:
-            return True
         victims = self.victims(need, sooner_than, spare)
         if victims is None and sooner_than >= 0:
             return False
         for unit in self._idle(-1, spare) if victims is None else victims:
             self.evict(unit)
+            self._statistics.evictions += 1
         return victims is not None
 
     def victims(self, need: int, sooner_than: int = -1, spare: Unit | None = None) -> list[Unit] | None:
@@ -98,8 +100,6 @@ class Room:
         chosen: list[Unit] = []
         if over <= 0:
             return chosen
-        if not self.resident:
-            return None
         for unit in self._idle(sooner_than, spare):
             chosen.append(unit)
             over -= unit.kept_bytes
@@ -122,7 +122,6 @@ class Room:
             unit.drop_prepared()
             del self.resident[unit.index]
             self.freed(unit.kept_bytes)
-            self._statistics.evictions += 1
 
     def promise(self, nbytes: int) -> None:
         """They will be there; until then they count as if they were."""

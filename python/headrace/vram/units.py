@@ -58,8 +58,10 @@ class Unit:
         self.failed = False  # when it was read ahead
         self.prepared: list[torch.Tensor] | None = None
         self.in_place = False  # all that is kept lies on disk as it is kept: it comes when it is wanted, not before
-        self.was_cached = False  # and the system's cache had it, when it came
+        self.was_cached: bool | None = None  # the system's cache had it, when it came; None where nobody can say
         self._mapped: dict[int, InPlace] | None = None  # what lies there so, by the slot's index
+        self._mapped_to_stay = False
+        self.in_files = False  # what rests on disk is in files of this machine
         self.computing: list[torch.Tensor] | None = None
         self._recurrent = recurrent  # they keep a list of their weights beside
         self.arrange()
@@ -82,18 +84,20 @@ class Unit:
         return ((self.kept_bytes if self.prepared is None else 0)
                 + (self.passing_bytes if self.computing is None else 0))
 
-    def look_ahead(self) -> None:
+    def look_ahead(self, stays: bool) -> None:
         """Finds what lies on disk as it is kept, before anything computes: small things that are made then, and stay,
         would break up the memory that results leave behind."""
+        self.in_files = self.home is None and self.disk_map.in_files([slot.source for slot in self.slots])
         on_disk = self.home is None and self.config.onload is None
         if on_disk and self.kept is not None and self.kept.device.type == "cpu":
-            self._mapped = self._find_in_place()
+            self._find_in_place(stays)
 
     def load_kept(self, memory: Memory, past_cache: bool, stays: bool) -> list[torch.Tensor]:
         """What is kept, made of what rests: a copy, but for what can be used where it lies on disk. `past_cache`, `stays`:
         see InPlace.bring."""
         if self.home is not None:
             return self._copy(memory, self.kept, [slot.home for slot in self.slots])
+        self.was_cached = None
         there = self._bring(past_cache, stays) if self.kept.device.type == "cpu" else {}
         self.in_place = len(there) == len(self.slots)
         return list(there.values()) if self.in_place else self._copy(memory, self.kept, None, there)
@@ -131,17 +135,13 @@ class Unit:
         if tensors is None:
             return
         for slot, tensor in zip(self.slots, tensors):
-            for holder, leaf in slot.places:
-                holder[leaf] = tensor
-        if self._recurrent:
-            self._tell_recurrent()
+            slot.put(tensor)
+        self._tell_recurrent()
 
     def uninstall(self) -> None:
         for slot in self.slots:
-            for holder, leaf in slot.places:
-                holder[leaf] = slot.home
-        if self._recurrent:
-            self._tell_recurrent()
+            slot.put(slot.home)
+        self._tell_recurrent()
 
     def rest_at(self, place: Place | None) -> None:
         """Moves what rests to another place, a new copy first; None leaves it to the disk. After an error all is as it
@@ -173,22 +173,21 @@ class Unit:
     def _bring(self, past_cache: bool, stays: bool) -> dict[int, torch.Tensor]:
         """What lies on disk as it is kept, by the slot's index."""
         try:
-            if self._mapped is None:
-                self._mapped = self._find_in_place()
-            there, self.was_cached = {}, True
-            for i, tensor in self._mapped.items():
-                there[i] = tensor.bring(past_cache, stays)
-                self.was_cached = self.was_cached and tensor.was_cached
+            if self._mapped is None or stays != self._mapped_to_stay:
+                self._find_in_place(stays)
+            there = {i: tensor.bring(past_cache, stays) for i, tensor in self._mapped.items()}
+            self.was_cached = all(tensor.was_cached for tensor in self._mapped.values()) if there else None
             return there
         except BaseException:
             self.drop_prepared()
             self.unmap()
             raise
 
-    def _find_in_place(self) -> dict[int, InPlace]:
-        found = {i: self.disk_map.in_place(slot.source, self.kept.dtype_of(slot.home.dtype))
+    def _find_in_place(self, stays: bool) -> None:
+        found = {i: self.disk_map.in_place(slot.source, self.kept.dtype_of(slot.home.dtype), stays)
                  for i, slot in enumerate(self.slots)}
-        return {i: tensor for i, tensor in found.items() if tensor is not None}
+        self._mapped = {i: tensor for i, tensor in found.items() if tensor is not None}
+        self._mapped_to_stay = stays
 
     def _copy(self, memory: Memory, place: Place, tensors: list[torch.Tensor] | None,
               there: Mapping[int, torch.Tensor] = {}) -> list[torch.Tensor]:
