@@ -254,7 +254,7 @@ class InPlace:
             self._brought = True
             return self._there
         self.let_go()
-        return _weight(there, stays)
+        return _weight(there, stays, self._there)
 
     def is_lost(self) -> bool:
         """It was brought, and the system's cache has given most of its pages up: who looks waits for the disk."""
@@ -273,12 +273,16 @@ class InPlace:
             self._pages.require_intact()
 
 
-def _weight(loaded: _core.LoadedTensor, copied: bool = False) -> torch.nn.Parameter:
-    """A parameter of no modes of the caller's: a thread of others may be the next to use it."""
+def _weight(loaded: _core.LoadedTensor, copied: bool = False,
+            like: torch.Tensor | None = None) -> torch.nn.Parameter:
+    """A parameter, but no inference tensor: a thread that is in no such mode may be the next to use it. `like`: it has
+    this one's type and shape, which needn't be asked for then."""
     torch = import_torch()
-    with torch.inference_mode(False), torch.no_grad():
-        tensor = as_torch(loaded)
-        return torch.nn.Parameter(tensor.clone() if copied else tensor, requires_grad=False)
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return _weight(loaded, copied, like)
+    tensor = as_torch(loaded) if like is None else torch.frombuffer(loaded, dtype=like.dtype).view(like.shape)
+    return torch.nn.Parameter(tensor.clone() if copied else tensor, requires_grad=False)
 
 
 def _signature(path: str) -> tuple | None:
